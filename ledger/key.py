@@ -1,0 +1,53 @@
+"""A tool call's identity, and the operation id that is derived from it.
+
+Every replica and every restart derives the same id from the same request, so nothing needs to be asked or remembered to
+find a record. Parts are length-prefixed and tagged with their source: ids that concatenate alike stay apart
+(`("ab", "c")` is not `("a", "bc")`), and an `Idempotency-Key` can never meet a run id.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from urllib.parse import quote
+
+from msgspec import Struct
+
+OPERATION_BITS = 160
+"""Enough that no two calls of a deployment meet, short enough to read aloud; 32 base32 characters."""
+
+
+class Key(Struct, frozen=True):
+    """Identity of one tool call. `source` names the selectors that were used, `parts` holds what they found."""
+
+    tenant: str
+    tool: str
+    source: str
+    parts: tuple[str, ...]
+
+
+class Ref(Struct, frozen=True):
+    """Where a store keeps a record. All records of one `scope` live in one Redis hash slot (design 2.2)."""
+
+    scope: str
+    operation: str
+
+
+def operation_id(key: Key) -> str:
+    """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in lower-case base32."""
+    digest = hashlib.sha256()
+    for part in (key.tenant, key.tool, key.source, *key.parts):
+        data = part.encode("utf-8", "surrogateescape")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return "op_" + base64.b32encode(digest.digest()[: OPERATION_BITS // 8]).decode("ascii").lower()
+
+
+def scope_of(tenant: str, tool: str) -> str:
+    """Return `tenant/tool`, percent-encoded so that neither part can hold a brace or a slash."""
+    return f"{quote(tenant, safe='', errors='surrogateescape')}/{quote(tool, safe='')}"
+
+
+def ref_of(key: Key) -> Ref:
+    """Return the place of `key`'s record."""
+    return Ref(scope_of(key.tenant, key.tool), operation_id(key))

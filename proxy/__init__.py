@@ -1,0 +1,1 @@
+"""The sidecar: HTTP in, one forward, HTTP out."""
