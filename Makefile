@@ -1,0 +1,115 @@
+# The front door. It needs Python 3.11 or newer and make; everything else comes from the locks in requirements/.
+#
+# pip is used as this machine has it configured (index, certificates); the locks' hashes say what may come in.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The first interpreter that can do it, unless PYTHON says which.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+ROOMS := $(wildcard policies ledger proxy coordinator evaluation cli)
+WORKERS ?= auto
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+QUIETLY = log=$(STAMPS)/pip.log; run() { "$$@" >>$$log 2>&1 || { cat $$log >&2; exit 1; }; }; : >$$log; run
+
+# Tests import the checkout, never an installed copy; nothing outside decides how they run.
+export PYTHONDONTWRITEBYTECODE := 1
+unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS HOLDFAST_STORE HOLDFAST_UPSTREAM
+
+##@ Using it
+.PHONY: demo
+demo: $(STAMPS)/run ## Replay the incident of the two tickets: without Holdfast, then with it
+	@$(BIN)/holdfast demo
+
+##@ Working on it
+.PHONY: test
+test: $(STAMPS)/dev ## All tests that need nothing but pip (under 5 minutes)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not system"
+
+.PHONY: check
+check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
+	@echo "format"  && $(BIN)/ruff format --quiet --check --diff .
+	@echo "lint"    && $(BIN)/ruff check --quiet .
+	@echo "types"   && $(BIN)/mypy
+	@echo "imports" && $(BIN)/lint-imports --no-logo
+	@echo "YAML"    && $(BIN)/yamllint --strict .
+	@echo "project" && $(BIN)/python -m pytest -q tests/test_project.py
+
+.PHONY: check-system
+check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server and nginx, and the wheel in an empty environment
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m system
+
+.PHONY: check-wheel
+check-wheel: $(STAMPS)/dev ## The wheel installs and runs in an empty environment
+	@$(BIN)/python -m pytest -q tests/test_wheel.py
+
+.PHONY: bench
+bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast
+	@$(BIN)/python -m evaluation.bench
+
+.PHONY: nightly
+nightly: $(STAMPS)/dev ## The property tests and crash searches, a hundred times as long
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(WORKERS) --timeout 3600
+
+.PHONY: format
+format: $(STAMPS)/dev ## Format, and mend what the linter can mend
+	@$(BIN)/ruff check --quiet --fix --exit-zero . && $(BIN)/ruff format --quiet .
+
+##@ Shipping it
+.PHONY: build
+build: dist ## The wheel and the source archive, in dist/
+	@ls -l dist
+
+.PHONY: dist
+dist: $(STAMPS)/dev
+	@rm -rf dist build && mkdir -p $(STAMPS)
+	@$(QUIETLY) $(BIN)/python -m build --no-isolation --outdir dist .
+
+.PHONY: lock
+lock: | $(BIN)/python ## Raise the locks to what the package registry has today
+	@rm -rf $(VENV)/lock && "$(PYTHON)" -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip --quiet install --require-hashes -r requirements/lock.txt
+	@compile() { $(VENV)/lock/bin/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes \
+		--quiet --upgrade --custom-compile-command "make lock" "$$@"; }; \
+	compile pyproject.toml -o requirements/run.txt; \
+	compile --group package -o requirements/package.txt; \
+	compile --group lock -o requirements/lock.txt; \
+	compile pyproject.toml --group dev -c requirements/run.txt -c requirements/package.txt -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove what was built here, the environment included
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# --- The environment: what the command needs first, so that the demo waits for no test tool.
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3-venv);" \
+		"name one with make PYTHON=..." >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv --clear $(VENV)
+
+$(STAMPS)/run: requirements/run.txt requirements/package.txt pyproject.toml | $(BIN)/python
+	@mkdir -p $(STAMPS) && echo "installing what Holdfast needs, as locked"
+	@$(QUIETLY) $(PIP) install --require-hashes -r requirements/run.txt -r requirements/package.txt
+	@$(QUIETLY) $(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
+	@echo "installing the test and lint tools, as locked"
+	@$(QUIETLY) $(PIP) install --require-hashes -r requirements/dev.txt
+	@$(BIN)/python tests/bring_redis.py $(BIN)
+	@touch $@
