@@ -1,8 +1,8 @@
 """`holdfast`: finds the subcommand's file and imports nothing else.
 
 Start-up time is a promise (a sidecar delays its pod), so `holdfast proxy` must not pay for the demo's imports, and
-`holdfast --help` for none at all. Every flag of a subcommand can be set in the environment as `HOLDFAST_` and the flag's
-name (`--drain-accept` is `HOLDFAST_DRAIN_ACCEPT`), whatever the subcommand; the flag wins.
+`holdfast --help` for none at all. Every flag of a subcommand can be set in the environment as `HOLDFAST_` and the
+flag's name (`--drain-accept` is `HOLDFAST_DRAIN_ACCEPT`), whatever the subcommand; the flag wins.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., object])
 def output_option(command: Decorated) -> Decorated:
     """Add `-o/--output` to a command, which gets it as `form`."""
     option = click.option(
-        "-o", "--output", "form", type=click.Choice(FORMS), default="table", show_default=True, help="Form of the output."
+        "-o", "--output", "form", type=click.Choice(FORMS), default="table", show_default=True, help="Table or JSON."
     )
     return option(command)
 

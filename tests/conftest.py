@@ -1,7 +1,7 @@
 """What every test shares: the event loop and the marks that choose it, the search effort, and no silent skips in CI.
 
-Tests run on uvloop, as the processes do. A test that is about the loop itself (cancellation, connection ends, signals) runs
-on both: `@pytest.mark.loops("asyncio", "uvloop")`.
+Tests run on uvloop, as the processes do. A test that is about the loop itself (cancellation, connection ends, signals)
+runs on both: `@pytest.mark.loops("asyncio", "uvloop")`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
-# A run that failed must fail again when it is repeated: searches are derandomized, but for `make nightly`, which is there
-# to look further. Deadlines are off because a busy machine is not a bug; pytest's own time-out catches hangs.
+# A run that failed must fail again when it is repeated: searches are derandomized, but for `make nightly`, which is
+# there to look further. Deadlines are off because a busy machine is not a bug; pytest's own time-out catches hangs.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile(
     "nightly", deadline=None, max_examples=10_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

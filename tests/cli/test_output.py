@@ -8,7 +8,10 @@ import pytest
 
 from cli.output import emit
 
-ROWS = [{"tool": "create_ticket", "state": "unknown", "note": None}, {"tool": "a[bold]b", "state": "x" * 150}]
+ROWS: list[dict[str, str | None]] = [
+    {"tool": "create_ticket", "state": "unknown", "note": None},
+    {"tool": "a[bold]b", "state": "x" * 150},
+]
 
 
 def test_json_form_is_one_array_with_every_field(capsys: pytest.CaptureFixture[str]) -> None:
