@@ -1,0 +1,159 @@
+"""The incident twice, with real processes over real HTTP: against the tool directly, and through `holdfast proxy`.
+
+What counts is what the tool's own ledger says afterwards. `replay` returns both stories and the checks that they were
+put to; it leaves no process and no file behind, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from evaluation.address import Address, unused_address
+from evaluation.child import Child, answers_200, child, rooms_environment
+from evaluation.incident import FIRST, TOOL_LATENCIES_MS, Answer, Caller, Event, executions
+from evaluation.ticket_tool import Entry, Ledger
+
+READY_S = 20.0
+"""How long a child may take to become ready. Far beyond what it needs: a loaded machine is no reason to fail."""
+
+SETTLE_POLL_S = 0.02
+
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
+"""The policies that Holdfast ships."""
+
+
+class Check(Struct, frozen=True):
+    """One claim about what happened, and whether the ledgers bear it out."""
+
+    claim: str
+    holds: bool
+
+
+class Side(Struct, frozen=True):
+    """One of the two stories. `arrivals` counts the requests that reached the tool, `ledger` what it executed."""
+
+    name: str
+    timeline: tuple[Event, ...]
+    ledger: tuple[Entry, ...]
+    arrivals: int
+    first: Answer | None
+    second: Answer | None
+
+
+class Replay(Struct, frozen=True):
+    """Both stories, at which speed they were lived through, and what was checked."""
+
+    speed: float
+    direct: Side
+    guarded: Side
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Say whether every check does."""
+        return all(check.holds for check in self.checks)
+
+
+async def replay(speed: float, say: Callable[[str], None]) -> Replay:
+    """Live through the incident both ways, telling `say` what is going on.
+
+    Raises `ChildDied` when a process fails to start or to stay, `TimeoutError` when it all takes far too long.
+    """
+    limit_s = 4 * READY_S + 6 * sum(TOOL_LATENCIES_MS) / 1000 / speed
+    async with asyncio.timeout(limit_s), aiohttp.ClientSession() as session:
+        say("1 of 2: the tool directly ...")
+        with _directory() as directory:
+            direct = await _side(session, directory, speed, guarded=False)
+        say("2 of 2: through holdfast proxy, on SQLite, with the shipped policies ...")
+        with _directory() as directory:
+            guarded = await _side(session, directory, speed, guarded=True)
+    return Replay(speed, direct, guarded, checks(direct, guarded))
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as directory:
+        yield Path(directory)
+
+
+async def _side(session: aiohttp.ClientSession, directory: Path, speed: float, *, guarded: bool) -> Side:
+    async with _tool(session, directory, speed) as (tool, address):
+        watched = [tool]
+        async with contextlib.AsyncExitStack() as stack:
+            front = address
+            if guarded:
+                proxy, front = await stack.enter_async_context(_proxy(session, directory, address))
+                watched.append(proxy)
+            told = await Caller(session, front.url, speed).live_through()
+            ledger = await _settled(session, address, watched)
+    events = (*told.events, *executions(ledger.entries, told.began, speed))
+    return Side(
+        name="through holdfast" if guarded else "directly",
+        timeline=tuple(sorted(events, key=lambda event: event.at_ms)),
+        ledger=ledger.entries,
+        arrivals=ledger.arrivals,
+        first=told.first,
+        second=told.second,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _tool(session: aiohttp.ClientSession, directory: Path, speed: float) -> AsyncIterator[tuple[Child, Address]]:
+    address = unused_address()
+    command = [sys.executable, "-m", "evaluation.ticket_tool", "--listen", str(address), "--ledger", "ledger.jsonl"]
+    for latency_ms in TOOL_LATENCIES_MS:
+        command += ["--latency", str(latency_ms / 1000 / speed)]
+    with child("tool", command, directory, environ=rooms_environment()) as tool:
+        await tool.until_ready(functools.partial(answers_200, session, f"{address.url}/ledger"), READY_S)
+        yield tool, address
+
+
+@contextlib.asynccontextmanager
+async def _proxy(
+    session: aiohttp.ClientSession, directory: Path, upstream: Address
+) -> AsyncIterator[tuple[Child, Address]]:
+    address, health = unused_address(), unused_address()
+    command = [sys.executable, "-m", "cli.main", "proxy", "--policies", str(POLICIES), "--upstream", upstream.url]
+    command += ["--listen", str(address), "--health", str(health)]
+    command += ["--store", f"sqlite:///{directory / 'holdfast.db'}"]
+    with child("holdfast-proxy", command, directory, environ=rooms_environment()) as proxy:
+        await proxy.until_ready(functools.partial(answers_200, session, f"{health.url}/readyz"), READY_S)
+        yield proxy, address
+
+
+async def _settled(session: aiohttp.ClientSession, tool: Address, watched: list[Child]) -> Ledger:
+    """Return the tool's ledger once nothing that was sent can still add to it."""
+    while True:
+        for process in watched:
+            process.check()
+        async with session.get(f"{tool.url}/ledger") as response:
+            ledger = msgspec.json.decode(await response.read(), type=Ledger)
+        if ledger.in_flight == 0:
+            return ledger
+        await asyncio.sleep(SETTLE_POLL_S)
+
+
+def checks(direct: Side, guarded: Side) -> tuple[Check, ...]:
+    """Put both stories to the incident's questions; the tools' ledgers are the witnesses."""
+    twice = len(direct.ledger) == 2 and len({entry.payload_hash for entry in direct.ledger}) == 1
+    once = len(guarded.ledger) == 1 and guarded.ledger[0].req == FIRST
+    second = guarded.second
+    late = second is not None and second.status == 201 and second.late
+    same = late and once and second is not None and second.audit_id == guarded.ledger[0].audit_id
+    return (
+        Check("both callers gave up on the first attempt", direct.first is None and guarded.first is None),
+        Check("directly: the tool's ledger shows two tickets for one call", twice),
+        Check("through holdfast: the tool's ledger shows one ticket", once),
+        Check("through holdfast: one request reached the tool", guarded.arrivals == 1),
+        Check(f"through holdfast: the second attempt got the late result of {FIRST}", same),
+    )

@@ -1,0 +1,140 @@
+"""The demo's findings for people: both timelines side by side, the tools' ledgers, the verdict, what to try by hand."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.address import Address
+from evaluation.demo import POLICIES, Replay, Side
+from evaluation.incident import CALL, RUN, TOOL, TOOL_LATENCIES_MS, Event
+
+COLUMNS_MIN, COLUMNS_MAX = 80, 120
+"""Below, two log lines do not fit beside each other; above, they fall apart."""
+
+HAND_BODY = '{"user_id": "usr_1042", "subject": "Export fails since this morning"}'
+
+STYLES = {"WARN": "yellow", "AUDIT": "bold"}
+
+
+class Hands(Struct, frozen=True):
+    """Where the commands to try by hand listen, and how fast their tool and their caller are."""
+
+    tool: Address = Address("127.0.0.1", 9000)
+    proxy: Address = Address("127.0.0.1", 8100)
+    health: Address = Address("127.0.0.1", 8102)
+    speed: float = 1.0
+
+
+def console() -> Console:
+    """Return a console on stdout as wide as the terminal allows; no colours without a terminal or with NO_COLOR."""
+    columns = shutil.get_terminal_size(fallback=(100, 24)).columns
+    return Console(width=min(max(columns, COLUMNS_MIN), COLUMNS_MAX), highlight=False)
+
+
+def show(out: Console, found: Replay) -> None:
+    """Print everything."""
+    out.print()
+    out.print("The incident of 14:12:09, lived through by real processes over HTTP.")
+    if found.speed != 1:
+        out.print(f"It ran {found.speed:g} times as fast; the times below are measured and scaled back.")
+    out.print()
+    out.print(_timelines(found.direct, found.guarded))
+    for side in (found.direct, found.guarded):
+        out.print(_ledger(side))
+    for check in found.checks:
+        mark = Text("ok      ", "green") if check.holds else Text("FAILED  ", "bold red")
+        out.print(mark.append(check.claim, "default"))
+    out.print(
+        "\nBy hand, at full length: the first curl gives up after 10 s, the second one gets what the first one did.\n"
+    )
+    for title, command in commands(Hands()):
+        out.print(f"# {title}", style="dim")
+        out.print(command, soft_wrap=True, markup=False)
+    out.print(f"# what the tool has done: curl -s {Hands().tool.url}/ledger", style="dim")
+
+
+def _timelines(left: Side, right: Side) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column(left.name, ratio=1)
+    table.add_column(right.name, ratio=1)
+    for pair in merged(left.timeline, right.timeline):
+        table.add_row(*(_line(event) for event in pair))
+    return table
+
+
+def _line(event: Event | None) -> Text:
+    if event is None:
+        return Text("")
+    head = Text(f"{event.clock}  {event.component}  {event.level}\n", STYLES.get(event.level, ""))
+    return head.append(event.message)
+
+
+def merged(left: tuple[Event, ...], right: tuple[Event, ...]) -> list[tuple[Event | None, Event | None]]:
+    """Lay two timelines beside each other: the same event in one row, both in their own order."""
+    rows: list[tuple[Event | None, Event | None]] = []
+    a, b = list(left), list(right)
+    while a or b:
+        if a and b and (a[0].what, a[0].req) == (b[0].what, b[0].req):
+            rows.append((a.pop(0), b.pop(0)))
+        elif not b or (a and a[0].at_ms <= b[0].at_ms):
+            rows.append((a.pop(0), None))
+        else:
+            rows.append((None, b.pop(0)))
+    return rows
+
+
+def _ledger(side: Side) -> Table:
+    count = len(side.ledger)
+    tickets = {1: "one ticket", 2: "two tickets"}.get(count, f"{count} tickets")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="bold")
+    table.title = f"The tool's ledger, {side.name}: {tickets}"
+    for name in ("tool_audit_id", "req", "run", "tool_call", "payload_hash"):
+        table.add_column(name)
+    for entry in side.ledger:
+        table.add_row(entry.audit_id, entry.req, entry.run, entry.tool_call, entry.payload_hash)
+    table.add_row()
+    return table
+
+
+def commands(hands: Hands) -> tuple[tuple[str, str], ...]:
+    """Return the three commands, each with its title, ready for a POSIX shell."""
+    timeout = f"{10 / hands.speed:g}"
+    send = (
+        f"curl -i --max-time {timeout} {hands.proxy.url}/tools/{TOOL} -H 'X-Run-Id: {RUN}' -H 'X-Tool-Call-Id: {CALL}'"
+        f" -H 'Content-Type: application/json' -d {shlex.quote(HAND_BODY)}"
+    )
+    return (("start, in a terminal of its own", _start(hands)), ("send", send), ("send again", send))
+
+
+def _start(hands: Hands) -> str:
+    latencies = " ".join(f"--latency {latency_ms / 1000 / hands.speed:g}" for latency_ms in TOOL_LATENCIES_MS)
+    tool = f"{_shown(Path(sys.executable))} -m evaluation.ticket_tool --listen {hands.tool} --ledger $D/tickets.jsonl"
+    proxy = f"{_holdfast()} proxy --policies {_shown(POLICIES)} --upstream {hands.tool.url}"
+    proxy += " --store sqlite:///$D/holdfast.db"
+    if hands.proxy != Hands().proxy:
+        proxy += f" --listen {hands.proxy} --health {hands.health}"
+    return f"(D=$(mktemp -d); {tool} {latencies} & {proxy})"
+
+
+def _holdfast() -> str:
+    """Return the words that started this very command, as they work from here."""
+    started = Path(sys.argv[0])
+    if started.name == "holdfast" and started.exists():
+        return "holdfast" if shutil.which("holdfast") == str(started) else _shown(started)
+    return f"{_shown(Path(sys.executable))} -m cli.main"
+
+
+def _shown(path: Path) -> str:
+    """Return a path for a shell: short where it lies below the working directory."""
+    with_parents = path.absolute()
+    here = Path.cwd()
+    short = with_parents.relative_to(here) if with_parents.is_relative_to(here) else with_parents
+    return shlex.quote(str(short))
