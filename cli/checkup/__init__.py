@@ -1,0 +1,1 @@
+"""What `holdfast doctor` looks at: the machine, and a store of each kind."""
