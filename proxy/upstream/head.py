@@ -1,0 +1,86 @@
+"""What the head of a final reply says about its body and its connection (RFC 9112, 6.3 and 9.3)."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from msgspec import Struct
+
+from proxy.forward import Headers
+
+Framing = Literal["length", "chunked", "close", "none"]
+
+_INTERESTING = frozenset({b"connection", b"content-length", b"content-type", b"transfer-encoding"})
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class BadReply(Exception):
+    """The reply was cut short, or breaks the rules of HTTP/1.1. The message says how."""
+
+
+class Head(Struct, frozen=True):
+    """A final reply's head. `length` is the Content-Length, if that is what frames the body."""
+
+    status: int
+    reason: bytes
+    headers: Headers
+    framing: Framing
+    length: int | None
+    event_stream: bool
+    keep_alive: bool
+
+
+class _Said(Struct):
+    """What the header section says, before it is judged."""
+
+    length: int | None = None
+    codings: tuple[bytes, ...] = ()
+    event_stream: bool = False
+    closes: bool = False
+
+
+def judge(*, status: int, reason: bytes, version: str, headers: Headers, bodiless: bool) -> Head:
+    """Return the head with its framing; `bodiless` says that the request was a HEAD.
+
+    Raises BadReply where framing is anybody's guess: a transfer coding other than `chunked` (we never offer one), one
+    in HTTP/1.0, another version. llhttp has refused a Content-Length that is no number, is doubled, or stands beside a
+    transfer coding. HTTP/1.0 connections are not used again: what their keep-alive means depends on who is asked.
+    """
+    if version not in {"1.1", "1.0"}:
+        raise BadReply(f"HTTP version {version}")
+    if _CONTROL.search(reason):
+        raise BadReply("control characters in the reason")
+    said = _look(headers)
+    length: int | None = None
+    framing: Framing
+    if bodiless or status in {204, 304}:
+        framing = "none"
+    elif said.codings:
+        if version == "1.0" or said.codings != (b"chunked",):
+            raise BadReply("a transfer coding that nobody asked for")
+        framing = "chunked"
+    else:
+        length = said.length
+        framing = "close" if length is None else "length"
+    keep_alive = framing != "close" and version == "1.1" and not said.closes
+    return Head(status, reason, headers, framing, length, said.event_stream, keep_alive)
+
+
+def _look(headers: Headers) -> _Said:
+    """Read the fields that matter here."""
+    said = _Said()
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered not in _INTERESTING:
+            continue
+        match lowered:
+            case b"content-length":
+                said.length = int(value)
+            case b"transfer-encoding":
+                said.codings += (value.strip().lower(),)
+            case b"content-type":
+                said.event_stream = value[:17].lower() == b"text/event-stream"
+            case _:
+                said.closes = said.closes or b"close" in value.lower()
+    return said
