@@ -45,3 +45,7 @@ class Watches:
         for operation in operations:
             if operation in self._watched:
                 loop.call_soon(listener, operation)
+
+    def tell_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the listener called for every watched operation: something may have been missed."""
+        self.tell(loop, tuple(self._watched))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -11,7 +11,10 @@ import pytest_asyncio
 
 from ledger.store import Store
 from ledger.stores.memory import MemoryStore
-from tests.ledger.store_bench import SteppedClock, StoreBench
+from ledger.stores.redis import RedisStore
+from tests.ledger.redis_server import RedisServer, running
+from tests.ledger.store_bench import SteppedClock, StoreBench, eventually
+from tests.redis_server import any_server
 
 
 class SteppedBench:
@@ -37,10 +40,53 @@ async def memory_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBen
     await store.close()
 
 
+class RedisBench:
+    """Two stores on one server, whose clock nobody can move."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.store = RedisStore(server.url, deadline_ms=10_000)
+        self.peer = RedisStore(server.url, deadline_ms=10_000)
+        self._server = server
+
+    async def pass_ms(self, ms: int) -> None:
+        """Return when the server's clock has gone on."""
+        until_us = self._server_us() + ms * 1000
+
+        async def passed() -> bool:
+            return self._server_us() > until_us
+
+        await eventually(passed)
+
+    def _server_us(self) -> int:
+        seconds, microseconds = self._server.ask("TIME")
+        return int(seconds) * 1_000_000 + int(microseconds)
+
+
+@contextlib.asynccontextmanager
+async def redis_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBench]:
+    """Yield two stores on an empty server of `redis_binary`'s kind."""
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    server.ask("FLUSHALL")
+    bench = RedisBench(server)
+    await bench.store.start()
+    await bench.peer.start()
+    yield bench
+    await bench.store.close()
+    await bench.peer.close()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for all tests that leave it whole."""
+    with running(any_server()) as server:
+        yield server
+
+
 StoreFactory = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[StoreBench]]
 
 store_factories: dict[str, StoreFactory] = {
     "memory": memory_bench,
+    "redis": redis_bench,
 }
 """A store joins the contract tests by an entry. Its factory may ask `request` for fixtures (`tmp_path`, a server)."""
 

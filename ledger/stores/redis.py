@@ -1,0 +1,194 @@
+"""The Redis store: any number of sidecars and coordinators share what is known. One server, Redis 6.2 or newer, or Valkey.
+
+Each call of the port is one script on one hash slot (`redis_scripts`), sent over one shared connection (`redis_wire`)
+that is opened anew when it is lost (`redis_link`). Leases, ages and retention are all by the server's clock.
+
+What an acknowledged write survives is what the server's persistence says; `RedisStore.warnings` puts it in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ledger.key import Ref
+from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
+from ledger.stores.redis_address import CONNECT_S, Address
+from ledger.stores.redis_errors import ErrorReply, unavailable
+from ledger.stores.redis_fitness import Fitness, examine
+from ledger.stores.redis_link import Link
+from ledger.stores.redis_scopes import Scopes
+from ledger.stores.redis_scripts import CHANNEL, DUE, READ, RENEW, SWAP, UNKNOWNS, Script
+from ledger.stores.redis_wakeups import Wakeups
+from ledger.stores.redis_wire import Line, Reply, pack
+
+WATCH_ABSENT_MS = 10 * 60 * 1000
+"""How long a place where nothing stands remembers that it is watched: longer than anybody waits for it."""
+UNKNOWN_CHECKED_MAX = 100
+"""Of a scope's unknown operations, how many of the oldest are checked against their records at each count."""
+SWEEP_TOGETHER = 64
+"""Scopes asked at once by a sweep: few enough that claims get their turn in between."""
+
+_WRITTEN = Written()
+
+
+class RedisStore:
+    """The port of `ledger.store` on the server that `url` names (see `redis_address`); `deadline_ms` bounds every call.
+
+    Raises ValueError for a URL that makes no sense.
+    """
+
+    name = "redis"
+
+    def __init__(self, url: str, *, deadline_ms: int = 1000) -> None:
+        self._deadline_s = deadline_ms / 1000
+        self._address = Address(url, self._deadline_s)
+        self._link = Link(self._open, self._deadline_s)
+        self._wakeups = Wakeups(self._address, self._deadline_s)
+        self._scopes = Scopes(self._ask)
+        self._fitness = Fitness("", ())
+        self._loaded: dict[str, int] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the server can lose, one sentence each, as of the last connection: for the log, at start."""
+        return self._fitness.warnings
+
+    @property
+    def version(self) -> str:
+        """The server's version, as of the last connection; empty before the first."""
+        return self._fitness.version
+
+    async def start(self) -> None:
+        """See `ledger.store.Store.start`. May be called again after it failed."""
+        await self._link.start()
+
+    async def close(self) -> None:
+        """See `ledger.store.Store.close`."""
+        await self._wakeups.close()
+        await self._link.close()
+
+    async def _open(self) -> Line:
+        """Return a line to a server that is fit to hold claims. Raises StoreUnavailable or UnfitStore."""
+        line = await self._address.open()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                self._fitness = await examine(line)
+        except BaseException as error:
+            await line.close()
+            if isinstance(error, TimeoutError):
+                raise StoreUnavailable(f"redis at {line.where} does not say in time what it is") from error
+            raise
+        self._scopes.doubt()
+        return line
+
+    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+        """See `ledger.store.Store.swap`."""
+        known = self._scopes.known(ref.scope)
+        keys = known if known is not None else await self._scopes.register(ref.scope)
+        operation = ref.operation.encode()
+        reply = await self._run(
+            SWAP,
+            4,
+            keys.record + operation,
+            keys.reply + operation,
+            keys.due,
+            keys.unknown,
+            operation,
+            expected or b"",
+            write.version,
+            write.phase,
+            write.record,
+            b"" if write.lease_ms is None else write.lease_ms,
+            b"" if write.forget_ms is None else write.forget_ms,
+            b"" if write.result_ms is None else write.result_ms,
+            CHANNEL,
+            *(() if write.result is None else (write.result,)),
+        )
+        return _WRITTEN if reply == 1 else _present(reply)
+
+    async def read(self, ref: Ref) -> Present | None:
+        """See `ledger.store.Store.read`."""
+        return await self._read(ref, b"")
+
+    async def watch(self, ref: Ref) -> Present | None:
+        """See `ledger.store.Store.watch`."""
+        self._link.check_kept()
+        await self._wakeups.watch(ref.operation)
+        return await self._read(ref, WATCH_ABSENT_MS)
+
+    async def _read(self, ref: Ref, watch: int | bytes) -> Present | None:
+        keys = self._scopes.keys(ref.scope)
+        operation = ref.operation.encode()
+        return _present(await self._run(READ, 2, keys.record + operation, keys.reply + operation, operation, watch))
+
+    def listen(self, listener: Listener) -> None:
+        """See `ledger.store.Store.listen`. When a lost subscription is back, the listener is told of all that is watched."""
+        self._wakeups.listen(listener)
+
+    async def renew(self, ref: Ref, version: str, lease_ms: int) -> bool:
+        """See `ledger.store.Store.renew`."""
+        keys = self._scopes.keys(ref.scope)
+        operation = ref.operation.encode()
+        record, reply = keys.record + operation, keys.reply + operation
+        renewed: int = await self._run(RENEW, 3, record, reply, keys.due, operation, version, lease_ms)
+        return renewed == 1
+
+    async def due(self, limit: int) -> list[Ref]:
+        """See `ledger.store.Store.due`. Looks at `redis_scopes.SCOPES_MAX` scopes each time, the next ones next time."""
+        ripe: list[tuple[float, Ref]] = []
+        for scope, found in await self._of_all_scopes(DUE, limit):
+            for operation, due in zip(found[::2], found[1::2], strict=True):
+                ripe.append((float(due), Ref(scope, operation.decode())))
+        ripe.sort(key=lambda pair: pair[0])
+        return [ref for _, ref in ripe[:limit]]
+
+    async def unknowns(self) -> list[UnknownCount]:
+        """See `ledger.store.Store.unknowns`."""
+        counted = await self._of_all_scopes(UNKNOWNS, UNKNOWN_CHECKED_MAX)
+        return [UnknownCount(scope, count, age_ms) for scope, (count, age_ms) in counted if count]
+
+    async def _of_all_scopes(self, script: Script, limit: int) -> list[tuple[str, Reply]]:
+        """Run a script on the due or unknown index of every scope, some at a time."""
+        answers: list[tuple[str, Reply]] = []
+        scopes = await self._scopes.everywhere()
+        for start in range(0, len(scopes), SWEEP_TOGETHER):
+            some = scopes[start : start + SWEEP_TOGETHER]
+            calls = []
+            for scope in some:
+                keys = self._scopes.keys(scope)
+                index = keys.due if script is DUE else keys.unknown
+                calls.append(self._run(script, 1, index, keys.record, limit))
+            answers.extend(zip(some, await asyncio.gather(*calls), strict=True))
+        return answers
+
+    async def _run(self, script: Script, *arguments: bytes | str | int) -> Reply:
+        """Run a script the server may have forgotten, and return its reply. Raises StoreUnavailable."""
+        command = pack((b"EVALSHA", script.sha, *arguments))
+        loaded = self._loaded.get(script.name, 0)
+        reply = await self._link.call(command)
+        if type(reply) is not ErrorReply:
+            return reply
+        if reply.code == "NOSCRIPT":  # nothing ran: a SCRIPT FLUSH; a new connection loads what it needs
+            until = asyncio.get_running_loop().time() + self._deadline_s
+            if loaded == self._loaded.get(script.name, 0):
+                # The first to notice loads it; others only ask again: the order of commands does the rest.
+                self._loaded[script.name] = loaded + 1
+                await self._link.call(pack((b"SCRIPT", b"LOAD", script.text)), until)
+            reply = await self._link.call(command, until)
+        if type(reply) is ErrorReply:
+            raise unavailable(reply, self._address.where)
+        return reply
+
+    async def _ask(self, *command: bytes | str | int) -> Reply:
+        """Send a plain command and return its reply. Raises StoreUnavailable."""
+        reply = await self._link.call(pack(command))
+        if type(reply) is ErrorReply:
+            raise unavailable(reply, self._address.where)
+        return reply
+
+
+def _present(reply: Reply) -> Present | None:
+    if reply is None:
+        return None
+    version, record, result, left = reply
+    return Present(version.decode(), record, result, None if left is None else int(left))

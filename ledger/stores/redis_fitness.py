@@ -1,0 +1,115 @@
+"""Whether a Redis server may hold claims, and what it can lose.
+
+Asked on every new connection, for a failover, a restart or a new address may put another server there.
+
+An evicted claim is a duplicate side effect, so a server that may evict is refused whatever its memory limit is today.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import Struct
+
+from ledger.store import StoreUnavailable, UnfitStore
+from ledger.stores.redis_errors import ErrorReply, unavailable
+from ledger.stores.redis_scripts import ALL
+from ledger.stores.redis_wire import Line, Reply, pack
+
+OLDEST = (6, 2)
+"""The first with ZRANGE … BYSCORE; older ones have been without security fixes since 2022."""
+
+
+class Facts(Struct, frozen=True):
+    """What a server says of itself: the lines of `INFO`, and of its configuration what it lets us see."""
+
+    info: dict[str, str]
+    config: dict[str, str]
+
+
+class Fitness(Struct, frozen=True):
+    """The server's version, and what its operator should know about what it can lose."""
+
+    version: str
+    warnings: tuple[str, ...]
+
+
+def judge(facts: Facts, where: str) -> Fitness:
+    """Return the fitness of the server at `where`. Raises UnfitStore, with the remedy, or StoreUnavailable."""
+    info = facts.info
+    version = info.get("redis_version", "0")
+    policy = info.get("maxmemory_policy") or facts.config.get("maxmemory-policy", "unknown")
+    if info.get("loading", "0") != "0":
+        raise StoreUnavailable(f"redis at {where} is still loading its data")
+    if tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < OLDEST:
+        raise UnfitStore(f"redis at {where} is version {version}: Holdfast needs 6.2 or newer, or Valkey")
+    if info.get("redis_mode") == "sentinel":
+        raise UnfitStore(f"redis at {where} is a Sentinel: give the address of the server that it watches")
+    if info.get("cluster_enabled", "0") != "0":
+        raise UnfitStore(f"redis at {where} is a node of a cluster: give a single server")
+    if info.get("role", "master") != "master":
+        primary = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
+        raise UnfitStore(f"redis at {where} is a replica: give the address of its primary, {primary}")
+    if policy != "noeviction":
+        raise UnfitStore(
+            f"redis at {where} may evict claims (maxmemory-policy {policy}), and an evicted claim is a"
+            " duplicate side effect: set maxmemory-policy noeviction"
+        )
+    return Fitness(version, tuple(f"redis at {where}: {warning}" for warning in _warnings(facts)))
+
+
+def _warnings(facts: Facts) -> list[str]:
+    """Return what can be lost by this server's persistence, one sentence each."""
+    info, config = facts.info, facts.config
+    warnings = []
+    if info.get("aof_enabled", "0") == "0":
+        kept = "back to its last snapshot" if config.get("save", "?") else "and it takes no snapshots either"
+        warnings.append(f"appendonly no: a restart loses claims and results, {kept}; set appendonly yes")
+    else:
+        match config.get("appendfsync"):
+            case "everysec":
+                warnings.append("appendfsync everysec: a crash of the machine loses up to 1 s of claims and results")
+            case "no":
+                warnings.append(
+                    "appendfsync no: a crash of the machine loses what the kernel had not written, some 30 s"
+                )
+            case None:
+                warnings.append("appendfsync cannot be read (CONFIG is not permitted): what a crash loses is not known")
+            case _:
+                pass
+        if info.get("aof_last_write_status", "ok") != "ok":
+            warnings.append("its last write to the append-only file failed: see its log")
+    if info.get("maxmemory", "0") == "0":
+        warnings.append(
+            "maxmemory 0: it grows until the kernel kills it; set maxmemory, so that claims are refused before"
+        )
+    return warnings
+
+
+async def examine(line: Line) -> Fitness:
+    """Ask the server at the other end, and leave our scripts with it. Raises UnfitStore or StoreUnavailable."""
+    asked = [("INFO",), *(("CONFIG", "GET", name) for name in ("maxmemory-policy", "appendfsync", "save"))]
+    loads = [("SCRIPT", "LOAD", script.text) for script in ALL]
+    line.send(pack(("CLIENT", "SETNAME", "holdfast")))  # for CLIENT LIST; it may be forbidden
+    replies = await asyncio.gather(*(line.send(pack(command)) for command in [*asked, *loads]))
+    info, *configs = replies[: len(asked)]
+    for reply in (info, *replies[len(asked) :]):
+        _raise_if_refused(reply, line.where)
+    config: dict[str, str] = {}
+    for reply in configs:
+        if isinstance(reply, list):  # else CONFIG is not permitted, or renamed: INFO has what matters
+            config |= {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
+    lines = (text.partition(":") for text in info.decode("utf-8", "replace").splitlines())
+    return judge(Facts({name: value for name, colon, value in lines if colon}, config), line.where)
+
+
+def _raise_if_refused(reply: Reply, where: str) -> None:
+    match reply:
+        case ErrorReply():
+            raise unavailable(reply, where)
+        case StoreUnavailable():
+            raise reply
+        case Exception():
+            raise StoreUnavailable(f"redis at {where}: {reply}")
+        case _:
+            pass

@@ -1,0 +1,187 @@
+"""A line that is opened anew whenever it is lost, and commands that survive the loss.
+
+What was under way when a connection was lost is sent once more on the next one, within the caller's deadline: all that
+the store sends has the effect of one when it is sent twice. A server that stalls is not asked again, because twice the
+commands do not make it faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+
+from ledger.store import StoreUnavailable, UnfitStore
+from ledger.stores.redis_errors import ELSEWHERE, ErrorReply, Lost
+from ledger.stores.redis_wire import COMMANDS_MAX, Line, Reply, pack
+
+HEARTBEAT_S = 5.0
+"""How often a line is asked for a sign of life: a peer that vanished without a word is found out while nobody waits."""
+BACKOFF_BASE_S = 0.02
+BACKOFF_MAX_S = 2.0
+"""Between attempts to connect: doubled from base to max and multiplied by a random share, so that a fleet whose server
+restarts does not come back in step. A line that lives for longer than the maximum begins anew."""
+
+_PING: bytes = pack(("PING",))
+
+
+class Link:
+    """Keeps one line open. `open_line` returns one that is fit for use, or raises StoreUnavailable or UnfitStore."""
+
+    def __init__(
+        self, open_line: Callable[[], Awaitable[Line]], deadline_s: float, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._open_line = open_line
+        self._deadline_s = deadline_s
+        self._jitter = jitter
+        self._line: Line | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        self._waiters = 0
+        self._why = "redis: the store is not started"
+        self._down_since: float | None = None
+
+    async def start(self) -> None:
+        """Open the first line and keep one open from then on. Raises what `open_line` raises; may be called again."""
+        if self._keeper is None:
+            line = await self._open_line()
+            self.keep(line)
+
+    def keep(self, line: Line | None = None) -> None:
+        """Keep a line open from now on, beginning with `line` if there is one already."""
+        loop = asyncio.get_running_loop()
+        self._arrival = loop.create_future()
+        if line is not None:
+            self._arrive(line)
+        else:
+            self._down_since = loop.time()
+        self._keeper = loop.create_task(self._keep(line), name="redis link")
+
+    async def close(self) -> None:
+        """Finish what is under way, within the deadline, and let go of the line."""
+        keeper, self._keeper = self._keeper, None
+        self._why = "redis: the store is closed"
+        if keeper is None:
+            return
+        if self._line is not None:
+            await self._line.drained()
+        keeper.cancel()
+        await asyncio.wait([keeper])
+        self._line = None
+        assert self._arrival is not None
+        self._arrival.cancel()
+
+    def check_kept(self) -> None:
+        """Raise `StoreUnavailable` before the start and after the end."""
+        if self._keeper is None:
+            raise StoreUnavailable(self._why)
+
+    async def call(self, command: bytes, until: float | None = None) -> Reply:
+        """Send a packed command and return its reply, or the `ErrorReply` to it.
+
+        `until` (loop time) ends it earlier than the deadline. Raises `StoreUnavailable`.
+        """
+        line = self._line
+        if line is None or until is not None or line.gone.done():
+            return await self._call_patiently(command, until)
+        sent_at = asyncio.get_running_loop().time()
+        reply = await line.send(command)
+        if not isinstance(reply, Exception):
+            return reply
+        if self._is_final(line, reply):
+            return reply
+        return await self._call_patiently(command, sent_at + self._deadline_s, reply)
+
+    async def _call_patiently(self, command: bytes, until: float | None, first: Exception | None = None) -> Reply:
+        """Send on the next line there is, and on the one after it unless `first` says what befell an earlier try."""
+        if until is None:
+            until = asyncio.get_running_loop().time() + self._deadline_s
+        why: Exception | None = first
+        for _ in range(1 if first else 2):
+            try:
+                async with asyncio.timeout_at(until):
+                    line = await self._next_line()
+                    reply = await line.send(command)
+            except TimeoutError:
+                raise StoreUnavailable(
+                    f"{why or self._why} (given up after {self._deadline_s * 1000:.0f} ms)"
+                ) from None
+            if not isinstance(reply, Exception) or self._is_final(line, reply):
+                return reply
+            why = reply
+        raise StoreUnavailable(f"redis: lost the connection twice with the same command under way ({why})")
+
+    def _is_final(self, line: Line, reply: Exception) -> bool:
+        """Say whether an exceptional reply is the caller's answer; else the command is worth repeating elsewhere."""
+        match reply:
+            case Lost():
+                return False
+            case ErrorReply() if reply.code in ELSEWHERE:
+                line.drop(str(reply))
+                return False
+            case ErrorReply():
+                return True
+            case _:
+                raise reply
+
+    async def _next_line(self) -> Line:
+        """Return the open line. While there is none, wait: but only in the beginning of an outage."""
+        loop = asyncio.get_running_loop()
+        while self._line is None or self._line.gone.done():
+            long_since = self._down_since is not None and loop.time() - self._down_since > self._deadline_s
+            if self._keeper is None or self._arrival is None or long_since:
+                raise StoreUnavailable(self._why)
+            if self._waiters >= COMMANDS_MAX:
+                raise StoreUnavailable(f"{self._why}, and {self._waiters} commands wait for it")
+            self._waiters += 1
+            try:
+                await asyncio.shield(self._arrival)
+            except asyncio.CancelledError:
+                if not self._arrival.cancelled():
+                    raise
+                raise StoreUnavailable(self._why) from None
+            finally:
+                self._waiters -= 1
+        return self._line
+
+    def _arrive(self, line: Line) -> None:
+        self._line = line
+        self._down_since = None
+        arrived, self._arrival = self._arrival, asyncio.get_running_loop().create_future()
+        if arrived is not None:
+            arrived.set_result(None)
+
+    async def _keep(self, line: Line | None) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        try:
+            while True:
+                if line is None:
+                    try:
+                        line = await self._open_line()
+                    except Exception as error:  # noqa: BLE001  whatever a server says, we go on asking and tell why
+                        self._why = str(error) if isinstance(error, StoreUnavailable | UnfitStore) else repr(error)
+                        failures = await self._back_off(failures)
+                        continue
+                    self._arrive(line)
+                opened_at = loop.time()
+                await self._until_gone(line)
+                self._why = f"redis at {line.where}: {line.gone.result()}"
+                self._line, self._down_since = None, loop.time()
+                await line.close()
+                line = None
+                failures = await self._back_off(0 if loop.time() - opened_at > BACKOFF_MAX_S else failures)
+        finally:
+            if line is not None:
+                await line.close()
+
+    async def _back_off(self, failures: int) -> int:
+        await asyncio.sleep(self._jitter() * min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0 ** min(failures, 16)))
+        return failures + 1
+
+    async def _until_gone(self, line: Line) -> None:
+        while not line.gone.done():
+            await asyncio.wait([line.gone], timeout=HEARTBEAT_S)
+            with contextlib.suppress(StoreUnavailable):  # too much under way is a sign of life to wait for
+                line.send(_PING)

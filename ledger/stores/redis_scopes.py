@@ -1,0 +1,56 @@
+"""The registry of scopes: where a sweep has to look. A scope is entered before its first claim, and stays.
+
+Taking one out could race with another process that believes it registered; a set of names is cheap to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ledger.stores.redis_scripts import SCOPES, ScopeKeys, keys_of
+
+CACHED_MAX = 10_000
+"""Scopes whose keys and registration this process remembers, some 5 MiB; the oldest makes room."""
+SCOPES_MAX = 1_000
+"""Scopes that one sweep looks at, a few milliseconds of the server's time; where there are more, it takes turns."""
+
+
+class Scopes:
+    """Knows scopes and their keys. `ask` sends a plain command and returns its reply, or raises StoreUnavailable."""
+
+    def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
+        self._ask = ask
+        self._registered: dict[str, ScopeKeys] = {}
+        self._cursor = b"0"
+
+    def keys(self, scope: str) -> ScopeKeys:
+        """Return the keys of `scope`."""
+        return self._registered.get(scope) or keys_of(scope)
+
+    def known(self, scope: str) -> ScopeKeys | None:
+        """Return the keys of `scope` if it is registered as far as we know."""
+        return self._registered.get(scope)
+
+    async def register(self, scope: str) -> ScopeKeys:
+        """Enter `scope`, so that its lapsed leases are found, and return its keys."""
+        await self._ask("SADD", SCOPES, scope)
+        keys = keys_of(scope)
+        self._registered[scope] = keys
+        if len(self._registered) > CACHED_MAX:
+            del self._registered[next(iter(self._registered))]
+        return keys
+
+    def doubt(self) -> None:
+        """Register everything anew before its next claim: the server may be another one, or have lost its memory."""
+        self._registered.clear()
+
+    async def everywhere(self) -> list[str]:
+        """Return the scopes to look at this time: all of them, or the next some where there are very many."""
+        found: dict[str, None] = {}
+        while len(found) < SCOPES_MAX:
+            self._cursor, names = await self._ask("SSCAN", SCOPES, self._cursor, "COUNT", SCOPES_MAX)
+            found |= {name.decode(): None for name in names}
+            if self._cursor == b"0":
+                break
+        return list(found)

@@ -1,0 +1,59 @@
+"""The Lua scripts that Redis runs for us, and the keys that they touch.
+
+Lua compares, Python judges: each script reads and writes one place and knows nothing of what a record means. Every key
+of a scope shares the hash tag `{scope}`, so that a script touches one slot only; the registry of scopes has its own.
+
+    holdfast:{acme/create_ticket}:record:op_…    hash: operation, version, phase, record, due, kept, watched
+    holdfast:{acme/create_ticket}:reply:op_…     hash: operation, version, reply; expires with its retention
+    holdfast:{acme/create_ticket}:due            sorted set: operations with a lease, by the moment it lapses
+    holdfast:{acme/create_ticket}:unknown        sorted set: unknown operations, by the moment they became so
+    holdfast:scopes                              set: every scope that ever had a claim
+    holdfast:wake                                channel: operations that were watched, as they are swapped
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+from msgspec import Struct
+
+SCOPES = b"holdfast:scopes"
+CHANNEL = b"holdfast:wake"
+
+
+class Script(Struct, frozen=True):
+    """One script: its text, and the hash by which a server that has seen it knows it."""
+
+    name: str
+    text: bytes
+    sha: bytes
+
+
+def _script(name: str) -> Script:
+    folder = files("ledger.stores") / "scripts"
+    text = (folder / "place.lua").read_bytes() + (folder / f"{name}.lua").read_bytes()
+    return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode("ascii"))
+
+
+SWAP = _script("swap")
+READ = _script("read")
+RENEW = _script("renew")
+DUE = _script("due")
+UNKNOWNS = _script("unknowns")
+ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS)
+
+
+class ScopeKeys(Struct, frozen=True):
+    """The keys of one scope; a record's and a reply's lack the operation at their end."""
+
+    record: bytes
+    reply: bytes
+    due: bytes
+    unknown: bytes
+
+
+def keys_of(scope: str) -> ScopeKeys:
+    """Return the keys of `scope`, which `ledger.key.scope_of` keeps free of braces."""
+    tag = b"holdfast:{%s}:" % scope.encode("utf-8", "surrogateescape")
+    return ScopeKeys(tag + b"record:", tag + b"reply:", tag + b"due", tag + b"unknown")

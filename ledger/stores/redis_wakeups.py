@@ -1,0 +1,71 @@
+"""The one subscription of a process: which watched operations were swapped, by anybody.
+
+It has a line of its own, opened when the first operation is watched. While it is down, messages are lost without a
+trace: so whenever it comes back, the listener is told of everything that is watched, and looks for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ledger.store import Listener, StoreUnavailable
+from ledger.stores.redis_address import Address
+from ledger.stores.redis_errors import ErrorReply, unavailable
+from ledger.stores.redis_link import Link
+from ledger.stores.redis_scripts import CHANNEL
+from ledger.stores.redis_wire import Line, pack
+from ledger.stores.watches import Watches
+
+
+class Wakeups:
+    """Tells the listener of watched operations. `address` opens the line, `deadline_s` bounds each wait."""
+
+    def __init__(self, address: Address, deadline_s: float) -> None:
+        self._address = address
+        self._deadline_s = deadline_s
+        self._watches = Watches()
+        self._link = Link(self._subscribe, deadline_s)
+        self._tried: asyncio.Event | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` from now on, in place of an earlier one."""
+        self._watches.listen(listener)
+
+    async def watch(self, operation: str) -> None:
+        """Listen for `operation`. Returns once the subscription stands; or, where it does not come soon, without it:
+        then the listener is told of `operation` when it does."""
+        self._watches.add(operation)
+        if self._tried is None:
+            self._tried = asyncio.Event()
+            self._link.keep()
+        if not self._tried.is_set():
+            try:
+                async with asyncio.timeout(self._deadline_s):
+                    await self._tried.wait()
+            except TimeoutError:
+                self._tried.set()
+
+    async def close(self) -> None:
+        """End the subscription."""
+        await self._link.close()
+        self._tried = None
+
+    async def _subscribe(self) -> Line:
+        """Open the line and subscribe. Raises StoreUnavailable."""
+        assert self._tried is not None
+        again = self._tried.is_set()
+        try:
+            line = await self._address.open(self._told)
+            reply = await line.send(pack(("SUBSCRIBE", CHANNEL)))
+            if isinstance(reply, Exception):
+                await line.close()
+                raise unavailable(reply, line.where) if isinstance(reply, ErrorReply) else StoreUnavailable(str(reply))
+            again = again or self._tried.is_set()
+        finally:
+            self._tried.set()
+        if again:
+            self._watches.tell_all(asyncio.get_running_loop())
+        return line
+
+    def _told(self, message: bytes) -> None:
+        self._watches.tell(asyncio.get_running_loop(), (message.decode("utf-8", "surrogateescape"),))
