@@ -1,0 +1,58 @@
+"""`holdfast doctor`: is this machine, and is this store, fit to hold claims? It only looks; it changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from cli.checkup.finding import Finding, ok, worse_than_ok
+from cli.checkup.machine import examine_machine
+from cli.exits import Exit, Unreachable
+from cli.output import Form, emit, output_option
+
+COLUMNS = ["severity", "check", "message", "remedy"]
+
+
+@click.command()
+@click.option(
+    "--store", metavar="URL", help="Store to examine as well: sqlite:///PATH, redis://…, rediss://…, memory://"
+)
+@output_option
+def doctor(store: str | None, form: Form) -> None:
+    """Examine this machine, the libraries and, with --store, a store: is it fit for claims?
+
+    Ends with 1 if anything was found, with 5 if the store does not answer.
+    """
+    findings = examine_machine()
+    away: Unreachable | None = None
+    if store is not None:
+        try:
+            findings += examine_store(store)
+        except Unreachable as unreachable:  # what was found on this machine may be why: it is shown first
+            away = unreachable
+    emit(form, COLUMNS, [msgspec.to_builtins(finding) for finding in findings])
+    if away is not None:
+        raise away
+    if worse_than_ok(findings):
+        sys.exit(Exit.FINDINGS)
+
+
+def examine_store(url: str) -> list[Finding]:
+    """Look at the store behind `url`; raises `Unreachable` if it does not answer, a usage error for an unknown kind."""
+    match urlsplit(url).scheme:
+        case "redis" | "rediss" | "unix":
+            from cli.checkup.redis_store import examine_redis
+
+            return examine_redis(url)
+        case "sqlite":
+            from cli.checkup.sqlite_store import examine_sqlite
+
+            return examine_sqlite(Path(url.removeprefix("sqlite:///")))
+        case "memory":
+            return [ok("store", "memory: forgets everything at the process's end; for trying out only")]
+        case unknown:
+            raise click.BadParameter(f"no such kind of store: {unknown or url!r}", param_hint="--store")

@@ -1,0 +1,153 @@
+"""The project keeps the shape that its authors promised each other: small files, honest names, pure cores, a test
+each."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tracked import ROOT, module_name, sources, tracked_files
+
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 40
+CODE = {".py", ".lua", ".sh", ".html", ".js", ".css", ".tpl"}
+
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "service", "misc"}
+
+# Spelled in pieces, so that this file passes its own test.
+MACHINE = re.compile(
+    "|".join(
+        [
+            "/ro" + "ot/",
+            "/wo" + "rk/",
+            "/ho" + "me/",
+            "/op" + "t/",
+            "/tmp" + "/w/",
+            "py" + "pi.org",
+            "python" + "hosted",
+        ]
+    )
+    + "|--(?:extra-)?index"
+    + "-url|--find"
+    + "-links|--trusted"
+    + "-host"
+)
+LAWFUL = {
+    "requirements/lock.txt": "names nothing, but carries the resolver that could",
+}
+
+PURE_THIRD_PARTIES = {"msgspec", "rfc8785", "jsonpointer"}
+
+UNTESTED = {
+    "ledger/store.py": "a port: its contract is tests/ledger/test_store_contract.py, run on every store",
+    "proxy/forward.py": "a port: tests/proxy/upstream run what stands behind it",
+}
+
+
+def purity(side: str) -> set[str]:
+    """Return the pure modules (`source_modules`) or what they must not import (`forbidden_modules`), by the
+    contract."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (pure,) = (contract for contract in contracts if contract["name"].startswith("Pure modules"))
+    return set(pure[side])
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the dotted names that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(module)):
+                yield module
+            case _:
+                pass
+
+
+@pytest.mark.parametrize("path", [path for path in tracked_files() if path.suffix in CODE], ids=str)
+def test_file_can_be_read_at_one_sitting(path: Path) -> None:
+    """No source file is longer than 400 lines."""
+    assert len((ROOT / path).read_text().splitlines()) <= LINES_MAX
+
+
+@pytest.mark.parametrize("path", sources(), ids=str)
+def test_function_fits_on_a_screen(path: Path) -> None:
+    """No function has more than 40 lines beside its docstring."""
+    long = []
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            lines = (node.end_lineno or 0) - first.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                long.append(f"{node.name} has {lines}")
+    assert not long
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    """Nothing is called utils, helpers or common: a thing that has no name of its own has no place yet."""
+    assert not [path for path in tracked_files() if BANNED_NAMES & {Path(part).stem for part in path.parts}]
+
+
+def test_nothing_names_the_machine_that_it_was_made_on() -> None:
+    """No file holds a path of somebody's machine, nor says which package index to use."""
+    named = []
+    for path in tracked_files():
+        for number, line in enumerate((ROOT / path).read_text(errors="replace").splitlines(), 1):
+            if MACHINE.search(line):
+                named.append(f"{path}:{number}: {line.strip()[:100]}")
+    assert not named
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if path.name != "__init__.py"], ids=str)
+def test_source_file_has_its_test_file(path: Path) -> None:
+    """What `room/thing.py` does is shown by `tests/room/test_thing.py`, or the list of exceptions says by what else."""
+    if str(path) in UNTESTED:
+        return
+    folder = ROOT / "tests" / path.parts[0]
+    names = [f"test_{path.stem}.py", f"test_{path.stem}_*.py", f"test_{path.parent.name}_{path.stem}.py"]
+    assert [found for name in names for found in folder.rglob(name)]
+
+
+def test_exceptions_to_the_rule_are_still_needed() -> None:
+    """A file that got its test, or is gone, leaves the list of exceptions."""
+    for name in UNTESTED:
+        path = Path(name)
+        assert (ROOT / path).exists(), name
+        assert not [*(ROOT / "tests" / path.parts[0]).rglob(f"test_{path.stem}.py")], name
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if module_name(path) in purity("source_modules")], ids=str)
+def test_pure_module_imports_only_what_is_pure(path: Path) -> None:
+    """A pure module may use the standard library (without clocks and chances), msgspec, and other pure modules."""
+    pure, forbidden = purity("source_modules"), purity("forbidden_modules")
+    for name in imported(path):
+        root = name.partition(".")[0]
+        if root in {"policies", "ledger"}:
+            assert name in pure or {f"{name}.{part}" for part in _parts_of(path, name)} <= pure, name
+        else:
+            assert root not in forbidden, name
+            assert root in sys.stdlib_module_names or root in PURE_THIRD_PARTIES, name
+
+
+def _parts_of(path: Path, module: str) -> set[str]:
+    nodes = ast.walk(ast.parse((ROOT / path).read_text()))
+    return {
+        name.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module == module for name in node.names
+    }
+
+
+def test_every_requirement_is_pinned_with_hashes() -> None:
+    """A lock says exactly what may be installed: versions by `==`, files by SHA-256."""
+    for lock in (ROOT / "requirements").glob("*.txt"):
+        text = lock.read_text()
+        requirements = re.findall(r"^[a-z0-9](?:.*\\\n)*.*", text, re.MULTILINE)
+        assert requirements, lock
+        for requirement in requirements:
+            assert re.match(r"[a-z0-9.-]+==\S+", requirement), requirement
+            assert "--hash=sha256:" in requirement, requirement
