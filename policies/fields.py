@@ -28,12 +28,11 @@ BODY_MAX: Final = 256 * MIB
 
 
 class Leaf(Struct, frozen=True):
-    """A field with a value. `target` is its place in the model, `shared` says that Defaults may set it."""
+    """A field with a value. `target` is its place in the model."""
 
     doc: str
     kind: Kind
     target: str
-    shared: bool = True
 
 
 class Group(Struct, frozen=True):
@@ -93,14 +92,11 @@ _MATCH = Group(
     "Which requests this policy speaks for; the most specific match wins. Default: any method but GET and HEAD on "
     "/tools/<tool>.",
     {
-        "method": Leaf(
-            "A method or a list of them. Default: any but GET and HEAD.", values.METHODS, "match.methods", shared=False
-        ),
+        "method": Leaf("A method or a list of them. Default: any but GET and HEAD.", values.METHODS, "match.methods"),
         "path": Leaf(
             "An absolute path. A segment * matches one segment, a final /** the rest, none included.",
             values.PATH,
             "match.path",
-            shared=False,
         ),
         "tenants": Later("Remove it: a policy holds for all tenants."),
     },
@@ -274,15 +270,12 @@ SHARED: Final[dict[str, Field]] = {
 """What both kinds of document may set."""
 
 TOOL_FIELDS: Final[dict[str, Field]] = {
-    "tool": Leaf(
-        "The tool's name: part of the key, and its label in metrics and logs.", values.TOOL, "tool", shared=False
-    ),
+    "tool": Leaf("The tool's name: part of the key, and its label in metrics and logs.", values.TOOL, "tool"),
     "match": _MATCH,
     "effect": Leaf(
         "write: each call happens once. read: forwarded as often as asked, without a key or the ledger.",
         kinds.choice("write", "read"),
         "effect",
-        shared=False,
     ),
     **SHARED,
     "longestRun": Elsewhere(
