@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 ROOMS := $(wildcard policies ledger proxy coordinator evaluation cli)
 WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -q
+IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 QUIETLY = log=$(STAMPS)/pip.log; run() { "$$@" >>$$log 2>&1 || { cat $$log >&2; exit 1; }; }; : >$$log; run
 
@@ -32,7 +34,7 @@ demo: $(STAMPS)/run ## Replay the incident of the two tickets: without Holdfast,
 ##@ Working on it
 .PHONY: test
 test: $(STAMPS)/dev ## All tests that need nothing but pip (under 5 minutes)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not system"
+	@$(PYTEST) $(IN_PARALLEL) -m "not system"
 
 .PHONY: check
 check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
@@ -41,15 +43,15 @@ check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
 	@echo "types"   && $(BIN)/mypy
 	@echo "imports" && $(BIN)/lint-imports --no-logo
 	@echo "YAML"    && $(BIN)/yamllint --strict .
-	@echo "project" && $(BIN)/python -m pytest -q tests/test_project.py
+	@echo "project" && $(PYTEST) tests/test_project.py tests/test_faults.py tests/test_links.py
 
 .PHONY: check-system
 check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server and nginx, and the wheel in an empty environment
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m system
+	@$(PYTEST) $(IN_PARALLEL) -m system
 
 .PHONY: check-wheel
 check-wheel: $(STAMPS)/dev ## The wheel installs and runs in an empty environment
-	@$(BIN)/python -m pytest -q tests/test_wheel.py
+	@$(PYTEST) tests/test_wheel.py
 
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast
@@ -57,7 +59,7 @@ bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast
 
 .PHONY: nightly
 nightly: $(STAMPS)/dev ## The property tests and crash searches, a hundred times as long
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(WORKERS) --timeout 3600
+	@HYPOTHESIS_PROFILE=nightly $(PYTEST) $(IN_PARALLEL) --timeout 3600
 
 .PHONY: format
 format: $(STAMPS)/dev ## Format, and mend what the linter can mend
