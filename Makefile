@@ -38,12 +38,14 @@ test: $(STAMPS)/dev ## All tests that need nothing but pip (under 5 minutes)
 
 .PHONY: check
 check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
-	@echo "format"  && $(BIN)/ruff format --quiet --check --diff .
-	@echo "lint"    && $(BIN)/ruff check --quiet .
-	@echo "types"   && $(BIN)/mypy
-	@echo "imports" && $(BIN)/lint-imports --no-logo
-	@echo "YAML"    && $(BIN)/yamllint --strict .
-	@echo "project" && $(PYTEST) tests/test_project.py tests/test_faults.py tests/test_links.py
+	@failed=0; step() { printf '%s\n' "$$1"; shift; "$$@" || failed=1; }; \
+	step format  $(BIN)/ruff format --quiet --check --diff .; \
+	step lint    $(BIN)/ruff check --quiet .; \
+	step types   $(BIN)/mypy; \
+	step imports $(BIN)/lint-imports --no-logo; \
+	step YAML    $(BIN)/yamllint --strict .; \
+	step project $(PYTEST) tests/test_project.py tests/test_faults.py tests/test_links.py; \
+	exit $$failed
 
 .PHONY: check-system
 check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server and nginx, and the wheel in an empty environment
