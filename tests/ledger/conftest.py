@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ import pytest_asyncio
 from ledger.store import Store
 from ledger.stores.memory import MemoryStore
 from ledger.stores.redis import RedisStore
+from ledger.stores.sqlite import SqliteStore
 from tests.ledger.redis_server import RedisServer, running
 from tests.ledger.store_bench import SteppedClock, StoreBench, eventually
 from tests.redis_server import any_server
@@ -82,10 +84,22 @@ def shared_redis() -> Iterator[RedisServer]:
         yield server
 
 
+@contextlib.asynccontextmanager
+async def sqlite_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBench]:
+    """Yield a SQLite store on a file of its own, in virtual time."""
+    clock = SteppedClock()
+    folder: Path = request.getfixturevalue("tmp_path")
+    store = SqliteStore(str(folder / "ledger.db"), deadline_ms=20_000, clock=clock)
+    await store.start()
+    yield SteppedBench(store, clock)
+    await store.close()
+
+
 StoreFactory = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[StoreBench]]
 
 store_factories: dict[str, StoreFactory] = {
     "memory": memory_bench,
+    "sqlite": sqlite_bench,
     "redis": redis_bench,
 }
 """A store joins the contract tests by an entry. Its factory may ask `request` for fixtures (`tmp_path`, a server)."""

@@ -1,0 +1,52 @@
+"""From the `--store` flag to a store: one URL, one kind of store."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ledger.store import Store
+
+KINDS = "sqlite:///PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or memory://"
+DEADLINE_MS = 1_000
+"""Within this every call is answered, or fails with `StoreUnavailable` (contract, section 6)."""
+
+
+class BadStoreUrl(ValueError):
+    """The URL names no store that this program has. The message names the flag and the remedy, never a password."""
+
+
+def open_store(url: str, *, deadline_ms: int = DEADLINE_MS) -> Store:
+    """Return the store that `url` names, not started yet. Raises `BadStoreUrl`."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadStoreUrl(f"--store is not a URL ({error}): give {KINDS}") from None
+    match parts.scheme:
+        case "memory":
+            from ledger.stores.memory import MemoryStore
+
+            return MemoryStore()
+        case "sqlite":
+            from ledger.stores.sqlite import SqliteStore
+
+            return SqliteStore(_path_of(parts), deadline_ms=deadline_ms)
+        case "redis" | "rediss":
+            from ledger.stores.redis import RedisStore
+
+            return RedisStore(url, deadline_ms=deadline_ms)
+        case "":
+            raise BadStoreUrl(f"--store has no scheme: give {KINDS}")
+        case other:
+            raise BadStoreUrl(f"--store does not know {other}:// URLs: give {KINDS}")
+
+
+def _path_of(parts: SplitResult) -> str:
+    """Return the file of a `sqlite:///PATH` URL: always absolute, since who restarts a sidecar may do so elsewhere."""
+    if parts.netloc or not parts.path.startswith("/"):
+        raise BadStoreUrl("--store names a SQLite file by its absolute path, with three slashes: sqlite:///PATH")
+    if parts.query or parts.fragment:
+        raise BadStoreUrl("--store takes no options on sqlite:// URLs; write a ? or # in a file's name as %3F or %23")
+    path = unquote(parts.path)
+    if path.endswith("/") or "\x00" in path:
+        raise BadStoreUrl("--store names a SQLite file, not a folder: sqlite:///PATH/ledger.db")
+    return path

@@ -1,0 +1,78 @@
+"""The one place where SQLite's failures become ours: what happened, in words, and what to do about it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ledger.store import StoreUnavailable, UnfitStore
+
+_WORDS = {
+    sqlite3.SQLITE_FULL: "the disk, or the ledger's own size limit, is full",
+    sqlite3.SQLITE_READONLY: "it cannot be written to (read-only file, folder or file system)",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write",
+    sqlite3.SQLITE_BUSY: "another program holds it open (a sqlite3 shell, a backup)",
+    sqlite3.SQLITE_LOCKED: "another program holds it open (a sqlite3 shell, a backup)",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
+    sqlite3.SQLITE_CANTOPEN: "the file, or the log beside it, cannot be opened",
+    sqlite3.SQLITE_PERM: "this user may not open it",
+    sqlite3.SQLITE_AUTH: "this user may not open it",
+    sqlite3.SQLITE_NOMEM: "there is no memory left",
+    sqlite3.SQLITE_TOOBIG: "the value is larger than SQLite takes",
+}
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PASSING = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
+)
+"""Causes that may be gone at the next try; after any other, an operator has to do something before a start."""
+
+RESTORE = (
+    "restore it from a backup; or, knowing that finished calls may run again, move it away and start with a new one"
+)
+
+
+_OF_ONE_CALL = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+
+
+def is_of_one_call(error: Exception) -> bool:
+    """Say whether `error` is about the values of one call: its statement did nothing, and its transaction goes on."""
+    return isinstance(error, _OF_ONE_CALL)
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """Return what a caller is told when its call failed with `error` (SQLite's, or the binding's about a value)."""
+    return StoreUnavailable(f"the SQLite ledger: {_words(error)}")
+
+
+def at_start(path: str, error: UnfitStore | sqlite3.Error | OSError) -> StoreUnavailable | UnfitStore:
+    """Return why a start on `path` failed: `StoreUnavailable` when waiting may help, `UnfitStore` when it will not."""
+    if isinstance(error, UnfitStore):
+        return error
+    code = _primary_code(error)
+    text = f"the ledger {path} cannot be used: {_words(error)}"
+    if code in _PASSING:
+        return StoreUnavailable(text)
+    if code in _DAMAGED:
+        return UnfitStore(f"{text}. It was left as it is; {RESTORE}")
+    return UnfitStore(
+        f"{text}. Give this user the right to write the file and its folder, or name another with --store"
+    )
+
+
+def _primary_code(error: Exception) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _words(error: Exception) -> str:
+    known = _WORDS.get(_primary_code(error) or 0)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return f"{known} ({name}: {error})" if known else f"{name}: {error}"
