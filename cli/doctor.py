@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 import msgspec
@@ -13,6 +13,7 @@ from cli.checkup.finding import Finding, ok, worse_than_ok
 from cli.checkup.machine import examine_machine
 from cli.exits import Exit, Unreachable
 from cli.output import Form, emit, output_option
+from ledger.stores.open import open_store
 
 COLUMNS = ["severity", "check", "message", "remedy"]
 
@@ -42,17 +43,19 @@ def doctor(store: str | None, form: Form) -> None:
 
 
 def examine_store(url: str) -> list[Finding]:
-    """Look at the store behind `url`; raises `Unreachable` if it does not answer, a usage error for an unknown kind."""
-    match urlsplit(url).scheme:
-        case "redis" | "rediss" | "unix":
+    """Look at the store behind `url`; raises `Unreachable` if it does not answer, and a usage error for a wrong URL."""
+    try:
+        kind = open_store(url).name  # which only reads the URL: nothing is connected or made before `start`
+    except ValueError as nonsense:
+        raise click.BadParameter(str(nonsense), param_hint="--store") from nonsense
+    match kind:
+        case "redis":
             from cli.checkup.redis_store import examine_redis
 
             return examine_redis(url)
         case "sqlite":
             from cli.checkup.sqlite_store import examine_sqlite
 
-            return examine_sqlite(Path(url.removeprefix("sqlite:///")))
-        case "memory":
-            return [ok("store", "memory: forgets everything at the process's end; for trying out only")]
-        case unknown:
-            raise click.BadParameter(f"no such kind of store: {unknown or url!r}", param_hint="--store")
+            return examine_sqlite(Path(unquote(urlsplit(url).path)))
+        case _:
+            return [ok("store", f"{kind}: forgets everything at the process's end; for trying out only")]

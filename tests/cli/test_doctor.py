@@ -112,14 +112,14 @@ def test_unknown_kind_of_store_is_a_usage_error(url: str) -> None:
 
 def test_place_for_a_sqlite_store_is_examined(tmp_path: Path) -> None:
     """`sqlite:///` and a path: what is said about the disk comes after the machine."""
-    found = severities(examine("--store", f"sqlite:///{tmp_path / 'ledger.db'}"))
+    found = severities(examine("--store", f"sqlite://{tmp_path / 'ledger.db'}"))
     assert found["store-wal"] == "ok"
     assert "store-sync" in found
 
 
 def test_folder_that_is_missing_ends_with_5(tmp_path: Path) -> None:
     """A store with nowhere to be is as unreachable as a server that is away."""
-    assert examine("--store", f"sqlite:///{tmp_path / 'missing' / 'ledger.db'}").exit_code == 5
+    assert examine("--store", f"sqlite://{tmp_path / 'missing' / 'ledger.db'}").exit_code == 5
 
 
 def test_memory_store_needs_no_examination() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from cli.checkup import sqlite_store
 from cli.checkup.finding import Finding
 from cli.checkup.sqlite_store import contents, examine_sqlite, filesystem, judge_syncs, owner, space, write_ahead
 from cli.exits import Unreachable
 from ledger.stores import sqlite_file
+from ledger.stores.open import open_store
 
 LOCAL = {Path("/"): "ext4"}
 
@@ -24,14 +26,14 @@ def local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_store, "_mounts", lambda: LOCAL)
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Path]:
-    """A ledger that this process owns."""
+@pytest_asyncio.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Path]:
+    """A ledger that this process has open."""
     path = tmp_path / "ledger.db"
-    owned = sqlite_file.Owned(str(path))
-    sqlite_file.open_ledger(str(path)).close()
+    store = open_store(f"sqlite://{path}")
+    await store.start()
     yield path
-    owned.release()
+    await store.close()
 
 
 def by_check(findings: list[Finding]) -> dict[str, Finding]:
@@ -49,7 +51,7 @@ def test_place_for_a_new_ledger_is_examined_without_making_it(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("local")
-def test_ledger_in_use_is_fit_and_its_owner_is_named(ledger: Path) -> None:
+async def test_ledger_in_use_is_fit_and_its_owner_is_named(ledger: Path) -> None:
     """A running proxy may be examined: the finding says whose the file is, and the file is left alone."""
     before = ledger.read_bytes()
     found = by_check(examine_sqlite(ledger))
@@ -58,12 +60,14 @@ def test_ledger_in_use_is_fit_and_its_owner_is_named(ledger: Path) -> None:
     assert ledger.read_bytes() == before
 
 
-def test_ledger_that_was_let_go_belongs_to_nobody_and_can_be_taken_after_the_look(tmp_path: Path) -> None:
+async def test_ledger_that_was_let_go_belongs_to_nobody_and_can_be_taken_after_the_look(tmp_path: Path) -> None:
     """The look takes no lock that outlives it."""
     path = tmp_path / "ledger.db"
-    sqlite_file.Owned(str(path)).release()
-    assert owner(path).message == "nobody"
-    sqlite_file.Owned(str(path)).release()
+    for _ in range(2):
+        store = open_store(f"sqlite://{path}")
+        await store.start()
+        await store.close()
+        assert owner(path).message == "nobody"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all", b"SQLite format 3\0" + bytes(84)])
