@@ -21,15 +21,13 @@ from msgspec import Struct
 from evaluation.address import Address, unused_address
 from evaluation.child import Child, answers_200, child, rooms_environment
 from evaluation.incident import FIRST, TOOL_LATENCIES_MS, Answer, Caller, Event, executions
+from evaluation.sidecar import sidecar
 from evaluation.ticket_tool import Entry, Ledger
 
 READY_S = 20.0
 """How long a child may take to become ready. Far beyond what it needs: a loaded machine is no reason to fail."""
 
 SETTLE_POLL_S = 0.02
-
-POLICIES = Path(__file__).resolve().parent.parent / "policies"
-"""The policies that Holdfast ships."""
 
 
 class Check(Struct, frozen=True):
@@ -92,8 +90,10 @@ async def _side(session: aiohttp.ClientSession, directory: Path, speed: float, *
         async with contextlib.AsyncExitStack() as stack:
             front = address
             if guarded:
-                proxy, front = await stack.enter_async_context(_proxy(session, directory, address))
-                watched.append(proxy)
+                store = f"sqlite:///{directory / 'holdfast.db'}"
+                proxy = await stack.enter_async_context(sidecar(session, directory, address, store, ready_s=READY_S))
+                watched.append(proxy.process)
+                front = proxy.address
             told = await Caller(session, front.url, speed).live_through()
             ledger = await _settled(session, address, watched)
     events = (*told.events, *executions(ledger.entries, told.began, speed))
@@ -116,19 +116,6 @@ async def _tool(session: aiohttp.ClientSession, directory: Path, speed: float) -
     with child("tool", command, directory, environ=rooms_environment()) as tool:
         await tool.until_ready(functools.partial(answers_200, session, f"{address.url}/ledger"), READY_S)
         yield tool, address
-
-
-@contextlib.asynccontextmanager
-async def _proxy(
-    session: aiohttp.ClientSession, directory: Path, upstream: Address
-) -> AsyncIterator[tuple[Child, Address]]:
-    address, health = unused_address(), unused_address()
-    command = [sys.executable, "-m", "cli.main", "proxy", "--policies", str(POLICIES), "--upstream", upstream.url]
-    command += ["--listen", str(address), "--health", str(health)]
-    command += ["--store", f"sqlite:///{directory / 'holdfast.db'}"]
-    with child("holdfast-proxy", command, directory, environ=rooms_environment()) as proxy:
-        await proxy.until_ready(functools.partial(answers_200, session, f"{health.url}/readyz"), READY_S)
-        yield proxy, address
 
 
 async def _settled(session: aiohttp.ClientSession, tool: Address, watched: list[Child]) -> Ledger:

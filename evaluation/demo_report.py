@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.address import Address
-from evaluation.demo import POLICIES, Replay, Side
+from evaluation.demo import Replay, Side
 from evaluation.incident import CALL, RUN, TOOL, TOOL_LATENCIES_MS, Event
+from evaluation.sidecar import POLICIES
 
 COLUMNS_MIN, COLUMNS_MAX = 80, 120
 """Below, two log lines do not fit beside each other; above, they fall apart."""

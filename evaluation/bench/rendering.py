@@ -1,0 +1,62 @@
+"""The report's tables on a terminal, and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from evaluation.bench.report import Report, tables
+
+
+def heading(found: Report) -> str:
+    """Return the line that every figure must be read with."""
+    e = found.environment
+    packages = ", ".join(f"{name} {number}" for name, number in e.packages.items())
+    programs = "".join(f", {said}" for said in e.programs.values() if said)
+    apart = (
+        f"the server on core {e.server_core}, everything else on core {e.other_core}"
+        if e.server_core != e.other_core
+        else "everything on one core"
+    )
+    return (
+        f"Commit {e.commit}, {e.taken_at}; {e.cores} cores ({e.processor}), Linux {e.kernel}; {apart}; a durable 4 KiB "
+        f"append takes {e.fsync_us:.0f} µs here. Python {e.python}, {packages}{programs}."
+    )
+
+
+def markdown(found: Report) -> str:
+    """Return the report for a document."""
+    parts = [heading(found)]
+    for table in tables(found):
+        lines = [f"### {table.title}", "", _markdown_row(table.columns), _markdown_row(["---"] * len(table.columns))]
+        lines += [_markdown_row(row) for row in table.rows]
+        parts.append("\n".join(lines))
+        if table.note:
+            parts.append(table.note)
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def show(out: Console, found: Report) -> None:
+    """Print the report."""
+    out.print(heading(found))
+    for table in tables(found):
+        drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for number, column in enumerate(table.columns):
+            drawn.add_column(column, justify="left" if number < 2 else "right")
+        for row in table.rows:
+            drawn.add_row(*(Text(cell, _style(cell)) for cell in row))
+        out.print()
+        out.print(drawn)
+        if table.note:
+            out.print(table.note, style="dim")
+
+
+def _style(cell: str) -> str:
+    return {"met": "green", "missed": "bold red"}.get(cell, "")
