@@ -10,11 +10,11 @@ import hashlib
 import json
 from typing import Any
 
-import jsonpointer  # type: ignore[import-untyped]  # it ships no types; two calls of it are used, both below
 import msgspec
 import rfc8785
 
 from policies.model import Selector
+from policies.selector import find, pointer_parts
 
 JSON_BYTES_MAX = 64 * 1024
 """Larger bodies are hashed raw: canonicalising them would hold up the event loop (about 1 ms at this size)."""
@@ -85,11 +85,10 @@ def canonical(body: bytes, ignore: tuple[Selector, ...] = ()) -> bytes | None:
 
 def _without(document: Any, pointer: str) -> Any:
     """Return `document` without the member at `pointer`; one that is not there is no fault."""
-    parent_pointer, _, last = pointer.rpartition("/")
-    parent = jsonpointer.resolve_pointer(document, parent_pointer, None)
-    name = last.replace("~1", "/").replace("~0", "~")
+    parent_pointer, _, _ = pointer.rpartition("/")
+    parent = find(parent_pointer, document) if parent_pointer else document
     if isinstance(parent, dict):
-        parent.pop(name, None)
+        parent.pop(pointer_parts(pointer)[-1], None)
     return document
 
 

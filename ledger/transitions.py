@@ -179,8 +179,10 @@ def apply(record: Record, event: Happening, now_ms: int) -> Changed | Unchanged:
     if event.token not in record.tokens:
         return _conflict(record, event, now_ms)
     if event.token != record.token:
-        # An older attempt speaks; a newer one was claimed since, so the older one had been settled as not executed.
-        return _conflict(record, event, now_ms) if _is_final(event) else Unchanged()
+        # An older attempt speaks after a newer claim. Its final reply ends an unknown; beside anything else it contradicts.
+        if isinstance(record, Unknown) and _is_final(event):
+            return _settle(record, event, now_ms, late=True)
+        return _conflict(record, event, now_ms)
     match record:
         case InFlight():
             return _settle(record, event, now_ms, late=False)

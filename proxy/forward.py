@@ -54,7 +54,10 @@ class Truncated(Exception):
 class ReplyStream(Protocol):
     """The rest of a reply that is not kept. Reading slowly slows the tool down; closing hangs up on it."""
 
-    trailers: Headers
+    @property
+    def trailers(self) -> Headers:
+        """The trailers, once the stream is at its end."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield pieces as they come in. Raises `Truncated` when the reply is cut short or malformed."""

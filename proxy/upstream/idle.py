@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
 from proxy.forward import Origin
 from proxy.upstream.connection import Connection
@@ -17,16 +18,33 @@ IDLE_MAX = 256
 """In all: a quarter of the customary 1,024 descriptors of a process."""
 
 
+class Timer(Protocol):
+    """A callback that was asked for."""
+
+    def cancel(self) -> None:
+        """Do not call back."""
+
+
+class Clock(Protocol):
+    """The part of an event loop that this file uses, so that a test can turn the hands."""
+
+    def time(self) -> float:
+        """Return the time in seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
+        """Call back at `when`."""
+
+
 class Idle:
     """The idle connections of one event loop. One timer in all, set for the connection that has been idle longest."""
 
-    __slots__ = ("_by_origin", "_count", "_loop", "_timer")
+    __slots__ = ("_by_origin", "_clock", "_count", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._by_origin: dict[Origin, list[Connection]] = {}
         self._count = 0
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+        self._clock = clock
+        self._timer: Timer | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -38,7 +56,7 @@ class Idle:
             connection = connections.pop()
             self._count -= 1
             # A timer runs late when the event loop was blocked, so age is looked at here as well.
-            if connection.quiet and self._loop.time() - connection.idle_since < IDLE_S_MAX:
+            if connection.quiet and self._clock.time() - connection.idle_since < IDLE_S_MAX:
                 return connection
             connection.drop("stale")
         return None
@@ -49,11 +67,11 @@ class Idle:
         if self._count >= IDLE_MAX or len(connections) >= IDLE_PER_ORIGIN_MAX:
             connection.drop("enough are idle")
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = self._clock.time()
         connections.append(connection)
         self._count += 1
         if self._timer is None:
-            self._timer = self._loop.call_later(IDLE_S_MAX, self._sweep)
+            self._timer = self._clock.call_at(connection.idle_since + IDLE_S_MAX, self._sweep)
 
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that is gone, if it is kept here."""
@@ -76,7 +94,7 @@ class Idle:
     def _sweep(self) -> None:
         """Drop what is too old and come back when the next one will be; forget origins with nothing left."""
         self._timer = None
-        due = self._loop.time() - IDLE_S_MAX
+        due = self._clock.time() - IDLE_S_MAX
         oldest: float | None = None
         for origin, connections in list(self._by_origin.items()):
             old = sum(connection.idle_since <= due for connection in connections)
@@ -89,4 +107,4 @@ class Idle:
             elif oldest is None or connections[0].idle_since < oldest:
                 oldest = connections[0].idle_since
         if oldest is not None:
-            self._timer = self._loop.call_at(oldest + IDLE_S_MAX, self._sweep)
+            self._timer = self._clock.call_at(oldest + IDLE_S_MAX, self._sweep)

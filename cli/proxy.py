@@ -1,0 +1,100 @@
+"""`holdfast proxy`: the sidecar."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import uvloop
+
+from cli.exits import Conflict, Exit
+from ledger.store import Store, UnfitStore
+from ledger.stores.open import DEADLINE_MS, BadStoreUrl, open_store
+from policies.faults import PolicyErrors
+from policies.units import duration_ms
+from proxy import app, floors
+
+LEASES_OF_DEADLINE = 3
+"""A lease must outlast this many store deadlines: a renewal that fails once must not lose it (contract, section 6)."""
+
+
+class Duration(click.ParamType[int]):
+    """A duration with its unit (`15s`, `10m`), as milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it, or fail as click does."""
+        if isinstance(value, int):
+            return value
+        try:
+            return duration_ms(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """`HOST:PORT`; an IPv6 address goes in brackets; port 0 takes a free one."""
+
+    name = "host:port"
+
+    def convert(
+        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Read it, or fail as click does."""
+        if isinstance(value, tuple):
+            return value
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+@click.command()
+@click.option(
+    "--policies", required=True, type=click.Path(), help="Folder of policy files; changes are picked up live."
+)
+@click.option("--upstream", required=True, metavar="URL", help="Where tools are, for policies that do not say.")
+@click.option("--listen", type=Address(), default="127.0.0.1:8100", show_default=True, help="The data port.")
+@click.option("--health", type=Address(), default="0.0.0.0:8102", show_default=True, help="Probes and metrics.")
+@click.option("--store", default="", metavar="URL", help="sqlite:///PATH, redis://…, rediss://… or memory://.  [default: sqlite, ./holdfast.db]")  # fmt: skip
+@click.option("--lease", type=Duration(), default="15s", show_default=True, help="How soon a dead owner is noticed.")
+@click.option("--grace", type=Duration(), default="110s", show_default=True, help="On SIGTERM, for forwards to finish.")
+@click.option("--drain-accept", type=Duration(), default="0s", show_default=True, help="On SIGTERM, go on claiming for so long.")  # fmt: skip
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.option(
+    "--log-key-file", type=click.Path(exists=True, dir_okay=False), help="Secret that keys the hashes in logs."
+)
+def proxy(
+    policies: str, upstream: str, listen: tuple[str, int], health: tuple[str, int], store: str, lease: int, grace: int,
+    drain_accept: int, log_level: str, log_key_file: str | None,
+) -> None:  # fmt: skip
+    """Guard the tools behind UPSTREAM: each call is forwarded once, however often it is asked for.
+
+    Callers send their tool calls here, with X-Run-Id and X-Tool-Call-Id. JSON logs go to stdout. SIGTERM drains.
+    """
+    for shortfall in floors.shortfalls():
+        raise click.ClickException(f"{shortfall.message}. {shortfall.remedy}")
+    if lease < LEASES_OF_DEADLINE * DEADLINE_MS:
+        raise click.UsageError(f"--lease must be at least {LEASES_OF_DEADLINE} s: three times the store's deadline")
+    settings = app.Settings(
+        policies=policies, upstream=upstream, listen=listen, health=health, lease_ms=lease, grace_ms=grace,
+        drain_accept_ms=drain_accept, log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
+        log_key=Path(log_key_file).read_bytes().strip() if log_key_file else b"",
+    )  # fmt: skip
+    try:
+        opened = open_store(store or f"sqlite://{Path('holdfast.db').absolute()}")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, opened))
+    except (BadStoreUrl, PolicyErrors, ValueError, UnfitStore) as error:
+        click.echo(f"holdfast: {error}", err=True)
+        raise SystemExit(Exit.CONFLICT if isinstance(error, UnfitStore) else Exit.FINDINGS) from None
+    except OSError as error:
+        raise Conflict(str(error)) from None
+
+
+async def _serve(settings: app.Settings, opened: Store) -> None:
+    await app.Proxy(settings, opened).run(lambda started: app.announce(started, settings))

@@ -1,0 +1,209 @@
+"""One proxy process: what it is made of, how it starts, and how it goes without losing anything (design 2.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import signal
+import sys
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from aiohttp import web
+from msgspec import Struct
+
+from ledger.store import Store, StoreUnavailable
+from policies.faults import PolicyErrors
+from policies.live import LivePolicies
+from policies.matcher import PolicySet
+from proxy.books import Books
+from proxy.data_port import DataPort
+from proxy.execution import SHUTDOWN
+from proxy.guard import Guard
+from proxy.health_port import Health, health_app, watch_lag
+from proxy.leases import Leases
+from proxy.log import Level, Log
+from proxy.metrics import Metrics
+from proxy.origins import Origins
+from proxy.server import make_server
+from proxy.upstream.pool import Upstream
+from proxy.works import Works
+
+SETTLE_S = 3.0
+"""After the grace: for writing down what is left as unknown. Three store deadlines."""
+
+RETRY_START_S = 1.0
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the command line said. Addresses are `(host, port)`; port 0 takes a free one."""
+
+    policies: str
+    upstream: str
+    listen: tuple[str, int]
+    health: tuple[str, int]
+    lease_ms: int = 15_000
+    grace_ms: int = 110_000
+    drain_accept_ms: int = 0
+    log_level: Level = "info"
+    log_key: bytes = b""
+
+
+class Proxy:
+    """Runs until it is told to stop. `store` is opened and closed here."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        """Load the policies and put the parts together. Raises `PolicyErrors`, and `ValueError` for a bad `--upstream`."""
+        self._settings = settings
+        self._store = store
+        self.metrics = Metrics()
+        self.log = Log(key=settings.log_key, level=settings.log_level)
+        self.health = Health()
+        self._live = LivePolicies(settings.policies, on_loaded=self._loaded, on_rejected=self._rejected)
+        self.metrics.policy_generation.set(self._live.current.generation)
+        self._upstream = Upstream()
+        books = Books(store, self.metrics, ids(), settings.lease_ms)
+        self.works = Works(books, self._upstream, self.metrics, self.log)
+        self._port = DataPort(self.works, Guard(self.works), lambda: self._live.current, Origins(settings.upstream))
+        self._leases = Leases(self.works, settings.lease_ms, random.random)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.addresses: dict[str, tuple[str, int]] = {}
+
+    async def run(self, started: Callable[[Proxy], None] | None = None) -> None:
+        """Serve until `stop`, then drain. Raises `OSError` for an address in use and `UnfitStore`."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self._open(stack)
+            if started is not None:
+                started(self)
+            await self._stop.wait()
+            await self._drain()
+
+    def stop(self) -> None:
+        """Begin to drain; asked a second time, do not wait for forwards any longer."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._task_failed)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        stack.callback(self.log.flush)
+        runner = web.AppRunner(health_app(self.health, self.metrics), access_log=None, handle_signals=False)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, *settings.health)
+        await site.start()
+        self.addresses["health"] = runner.addresses[0][:2]
+        self._tasks.append(loop.create_task(watch_lag(self.health, self.metrics)))
+        stack.push_async_callback(self._upstream.close)
+        stack.push_async_callback(self._store.close)
+        up = await self._open_store()
+        server = make_server(self._port.handle, self.log)
+        listener = await loop.create_server(server, *settings.listen, backlog=1024)
+        stack.push_async_callback(server.shutdown, SETTLE_S)
+        stack.callback(listener.close)
+        self.addresses["data"] = listener.sockets[0].getsockname()[:2]
+        await self._live.start()
+        stack.push_async_callback(self._live.stop)
+        stack.callback(lambda: [task.cancel() for task in self._tasks])
+        if up:
+            await self._begin()
+        else:
+            self._tasks.append(loop.create_task(self._reach_store()))
+
+    async def _open_store(self) -> bool:
+        """Start the store; say whether it answered. One that does not is asked again while reads are being served."""
+        try:
+            await self._store.start()
+        except StoreUnavailable as error:
+            self.metrics.store_up.set(0)
+            self.log.event("store.unreachable", level="error", store=self._store.name, detail=str(error))
+            return False
+        for warning in getattr(self._store, "warnings", ()):
+            self.log.event("store.warning", level="warning", store=self._store.name, detail=warning)
+        return True
+
+    async def _reach_store(self) -> None:
+        while not await self._open_store():
+            await asyncio.sleep(RETRY_START_S)
+        await self._begin()
+
+    async def _begin(self) -> None:
+        """The store is there: take up what a previous process left, and be ready."""
+        self.metrics.store_up.set(1)
+        with contextlib.suppress(StoreUnavailable):  # the next round of the leases meets it again
+            await self._leases.sweep()
+        self._tasks.append(asyncio.get_running_loop().create_task(self._leases.run()))
+        self.health.started = self.health.ready = True
+        settings = self._settings
+        self.log.event(
+            "proxy.started", listen=_shown(self.addresses["data"]), health=_shown(self.addresses["health"]),
+            upstream=settings.upstream, store=self._store.name, policy=self._live.current.digest[:12],
+        )  # fmt: skip
+
+    async def _drain(self) -> None:
+        """Readiness off, claims for a little longer, forwards within the grace; the rest is unknown, written down."""
+        loop = asyncio.get_running_loop()
+        grace_until = loop.time() + self._settings.grace_ms / 1_000
+        self.health.ready = False
+        self.log.event("proxy.draining", in_flight=len(self.works.joints))
+        await self._wait(self._settings.drain_accept_ms / 1_000)
+        self.works.stopping = True
+        while self.works.joints and loop.time() < grace_until and not self._hurry.is_set():
+            tasks = [execution.task for execution in self.works.joints.values()]
+            hurry = loop.create_task(self._hurry.wait())
+            timeout = min(1.0, max(0.0, grace_until - loop.time()))
+            await asyncio.wait([*tasks, hurry], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+        left = list(self.works.joints.values())
+        for execution in left:
+            execution.give_up(SHUTDOWN)
+        if left:
+            await asyncio.wait([execution.task for execution in left], timeout=SETTLE_S)
+        await self.works.outbox.close(SETTLE_S)
+        self.log.event("proxy.stopped", unknown=len(left))
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    def _loaded(self, policies: PolicySet) -> None:
+        self.metrics.policy_generation.set(policies.generation)
+        self.metrics.policy_reloads.labels("accepted").inc()
+        self.log.event("policies.accepted", generation=policies.generation, policy=policies.digest[:12])
+
+    def _rejected(self, errors: PolicyErrors) -> None:
+        self.metrics.policy_reloads.labels("rejected").inc()
+        for fault in errors.faults:
+            self.log.event("policies.rejected", level="error", detail=str(fault))
+
+    def _task_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.log.event("task.failed", level="error", detail=str(context.get("message")), error=repr(error))
+
+
+def ids() -> Callable[[], str]:
+    """Return a source of values never used before: random for the process, counted within it."""
+    prefix = secrets.token_hex(10)
+    numbers = count(1)
+    return lambda: f"{prefix}{next(numbers):x}"
+
+
+def _shown(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def announce(proxy: Proxy, settings: Settings) -> None:
+    """Tell the person who started the proxy where it is."""
+    data, health = _shown(proxy.addresses["data"]), _shown(proxy.addresses["health"])
+    print(f"holdfast: http://{data} guards {settings.upstream}; health and metrics on http://{health}", file=sys.stderr)

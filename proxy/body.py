@@ -1,0 +1,70 @@
+"""Reading a request's body: whole within a limit and a time, or streamed on with the caller's back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from proxy.fields import Incoming
+from proxy.problems import Kind, Refused
+
+BODY_S = 30.0
+"""Contract, section 6: a body that is not whole by then is refused; nothing was claimed for it."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+async def read_whole(request: web.BaseRequest, incoming: Incoming, bytes_max: int) -> bytes:
+    """Return the body. Raises `Refused` if it is larger than `bytes_max` (without reading it), late, or cut short."""
+    if incoming.content_length is not None and incoming.content_length > bytes_max:
+        raise Refused(Kind.TOO_LARGE, f"the body has {incoming.content_length} bytes; {bytes_max} are allowed", close=True)
+    content = request.content
+    if not request.body_exists:
+        return b""
+    welcome(request, incoming)
+    if content.is_eof():
+        body = content.read_nowait()
+        if content.exception() is None:
+            return _within(body, bytes_max)
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _gather(request, bytes_max)
+    except TimeoutError:
+        raise Refused(Kind.BODY_TIMEOUT, f"the body was not whole after {BODY_S:.0f} s", close=True) from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Refused(Kind.BAD_REQUEST, "the body was cut short or malformed", close=True) from error
+
+
+async def stream(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Yield the body in pieces as they come. Raises `TimeoutError` when nothing comes for the body's time."""
+    content = request.content
+    while not content.at_eof():
+        async with asyncio.timeout(BODY_S):
+            piece = await content.readany()
+        if piece:
+            yield piece
+
+
+def welcome(request: web.BaseRequest, incoming: Incoming) -> None:
+    """Answer `Expect: 100-continue`, once, now that the body is wanted (RFC 9110, 10.1.1)."""
+    if incoming.expects_continue and request.writer.transport is not None:
+        request.writer.transport.write(CONTINUE)
+
+
+async def _gather(request: web.BaseRequest, bytes_max: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+        if size > bytes_max:
+            raise Refused(Kind.TOO_LARGE, f"the body has more than the {bytes_max} bytes that are allowed", close=True)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _within(body: bytes, bytes_max: int) -> bytes:
+    if len(body) > bytes_max:
+        raise Refused(Kind.TOO_LARGE, f"the body has more than the {bytes_max} bytes that are allowed", close=True)
+    return body

@@ -1,0 +1,92 @@
+"""The proxy's hand on the store: records in, records out, every round trip timed and counted.
+
+Between pure judgement (`ledger.transitions`) and bytes (`ledger.store`). It decides nothing and retries nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ledger import records, result, writes
+from ledger.key import Ref
+from ledger.records import Record
+from ledger.result import Result
+from ledger.store import Present, Store, UnknownCount, Written
+from policies.model import ResultRules
+from proxy.metrics import Metrics
+
+
+class Standing(Struct, frozen=True):
+    """What stands at a place, read. `stored` is the result as it is kept, for writing it back unread."""
+
+    version: str
+    record: Record
+    stored: bytes | None
+    lease_left_ms: int | None
+
+    @property
+    def result(self) -> Result | None:
+        """The stored reply, if there is one. Raises `CorruptRecord`."""
+        return None if self.stored is None else result.decode(self.stored)
+
+
+class Books:
+    """Swaps, reads and renewals of records. `new_id` yields values never used before: tokens and versions."""
+
+    def __init__(self, store: Store, metrics: Metrics, new_id: Callable[[], str], lease_ms: int) -> None:
+        self.store = store
+        self.new_id = new_id
+        self.lease_ms = lease_ms
+        self._metrics = metrics
+
+    async def swap(
+        self, op: str, ref: Ref, expected: str | None, record: Record, rules: ResultRules, *,
+        version: str = "", stored: bytes | None = None,
+    ) -> str | Standing | None:  # fmt: skip
+        """Put `record` in place of version `expected`; `op` names the round trip in metrics.
+
+        Returns the new version, or what stands there instead (None: nothing). Raises `StoreUnavailable`, after which
+        the write may or may not have happened, and `CorruptRecord`.
+        """
+        version = version or self.new_id()
+        write = writes.write_of(record, version, rules, self.lease_ms, stored)
+        with self._metrics.store_call(op):
+            answer = await self.store.swap(ref, expected, write)
+        if isinstance(answer, Written):
+            return version
+        return None if answer is None else _standing(answer, ref)
+
+    async def read(self, ref: Ref) -> Standing | None:
+        """Return what stands at `ref`."""
+        with self._metrics.store_call("read"):
+            present = await self.store.read(ref)
+        return None if present is None else _standing(present, ref)
+
+    async def watch(self, ref: Ref) -> Standing | None:
+        """Subscribe to the next change at `ref`, then return what stands there."""
+        with self._metrics.store_call("watch"):
+            present = await self.store.watch(ref)
+        return None if present is None else _standing(present, ref)
+
+    async def renew(self, ref: Ref, version: str) -> bool:
+        """Extend a lease; say whether `version` still stood."""
+        with self._metrics.store_call("renew"):
+            return await self.store.renew(ref, version, self.lease_ms)
+
+    async def due(self, limit: int) -> list[Ref]:
+        """Return places whose lease has lapsed."""
+        with self._metrics.store_call("due"):
+            return await self.store.due(limit)
+
+    async def unknowns(self) -> list[UnknownCount]:
+        """Count what is unknown in the whole store."""
+        with self._metrics.store_call("unknowns"):
+            return await self.store.unknowns()
+
+
+def _standing(present: Present, ref: Ref) -> Standing:
+    return Standing(
+        present.version, records.decode(present.record, ref.operation), present.result, present.lease_left_ms
+    )

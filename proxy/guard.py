@@ -1,0 +1,204 @@
+"""The guard: what every keyed call gets, from the first arrival to the last duplicate.
+
+For each operation there is one place in this process where its callers meet (`proxy.execution`). The first arrival opens
+it and is answered with what the tool said; everybody else waits there, and is answered from the record (design 2.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ledger.records import Completed, Free, InFlight, Unknown
+from proxy import answer
+from proxy.answer import Answer, Outcome
+from proxy.arrival import Arrival
+from proxy.execution import Execution
+from proxy.forward import Lost, NotSent, Replied
+from proxy.problems import Kind
+from proxy.works import Works
+
+WAITERS_MAX = 10_000
+"""Callers held in all; each costs a connection and some kilobytes."""
+
+LOOKS_MAX = 16
+"""Times a caller looks anew because what it waited for had gone; more means that the key changes hands all the time."""
+
+
+class Guard:
+    """Decides nothing by itself: it brings arrivals, executions and records together."""
+
+    def __init__(self, works: Works) -> None:
+        self._works = works
+        self._waiting = 0
+
+    async def call(self, arrival: Arrival) -> Answer:
+        """Answer one keyed call: forwarded at most once, however often it is asked."""
+        works = self._works
+        operation = arrival.ref.operation
+        for _ in range(LOOKS_MAX):
+            execution = works.joints.get(operation)
+            if execution is not None:
+                found = await self._join(arrival, execution)
+            elif (kept := works.replays.get(operation)) is not None:
+                if kept.record.fingerprint != arrival.fingerprint:
+                    return self._key_reused(arrival, kept.record.fingerprint)
+                return self._prevented(
+                    arrival, answer.of_result(kept.result, operation, "replayed", late=kept.record.late), "replayed"
+                )
+            elif works.stopping:
+                return answer.refusal(Kind.OVERLOADED, "the proxy is stopping; ask another", operation, close=True)
+            elif works.in_flight.get(arrival.policy.tool, 0) >= arrival.policy.limits.in_flight:
+                return answer.refusal(
+                    Kind.OVERLOADED, f"{arrival.policy.limits.in_flight} calls of this tool are in flight here", operation
+                )
+            else:
+                found = await self._first(arrival, Execution(works, arrival))
+            if found is not None:
+                return found
+        return answer.refusal(Kind.IN_FLIGHT, "the key keeps changing hands", operation, state="in-flight")
+
+    # -- the first arrival ---------------------------------------------------------------------------------------
+
+    async def _first(self, arrival: Arrival, execution: Execution) -> Answer | None:
+        until = None
+        if arrival.patience_ms is not None:
+            until = asyncio.get_running_loop().time() + arrival.patience_ms / 1_000
+        while not execution.ended:
+            record = execution.record
+            if record is not None and not execution.owned:
+                return await self._join(arrival, execution)
+            if isinstance(record, Unknown):
+                execution.left = True
+                return answer.refusal(
+                    Kind.UNKNOWN_TIMEOUT, "no answer within the tool's time; Holdfast goes on listening for it",
+                    arrival.ref.operation, "unknown", state="unknown",
+                )  # fmt: skip
+            if until is not None and asyncio.get_running_loop().time() >= until:
+                execution.left = True
+                return self._in_flight(arrival)
+            await execution.changed(until)
+        if not execution.owned:
+            return self._from_record(arrival, execution, joined=False)
+        given = self._from_forward(arrival, execution)
+        given.upstream_s = execution.upstream_s
+        given.attempt = execution.record.attempt if execution.record is not None else 0
+        return given
+
+    def _from_forward(self, arrival: Arrival, execution: Execution) -> Answer:
+        """Answer the caller whose request went to the tool, with what came back."""
+        operation = arrival.ref.operation
+        match execution.outcome:
+            case Replied() as replied:
+                given = answer.of_reply(replied, operation, _outcome_of(execution))
+                given.upstream_status = replied.status
+                return given
+            case NotSent() as outcome:
+                return _not_sent(operation, f"{outcome.phase}: {outcome.why}", outcome.timed_out)
+            case Lost() as outcome:
+                return answer.refusal(Kind.UNKNOWN_LOST, outcome.why, operation, "unknown", state="unknown")
+            case None:
+                return answer.refusal(Kind.UNKNOWN_LOST, "the proxy is stopping", operation, "unknown", state="unknown")
+
+    # -- everybody else ------------------------------------------------------------------------------------------
+
+    async def _join(self, arrival: Arrival, execution: Execution) -> Answer | None:
+        loop = asyncio.get_running_loop()
+        if len(execution.waiters) >= arrival.policy.limits.waiters_per_key or self._waiting >= WAITERS_MAX:
+            return answer.refusal(Kind.OVERLOADED, "too many callers wait for this call", arrival.ref.operation)
+        hold_ms = arrival.policy.timeouts.hold_ms
+        if arrival.patience_ms is not None:
+            hold_ms = min(hold_ms, arrival.patience_ms)
+        until = loop.time() + hold_ms / 1_000
+        joined = False
+        self._waiting += 1
+        try:
+            while not execution.ended:
+                record = execution.record
+                if record is not None and record.fingerprint != arrival.fingerprint:
+                    return self._key_reused(arrival, record.fingerprint)
+                if isinstance(record, Unknown) and (joined or loop.time() >= until):
+                    return self._unknown(arrival, record, joined=joined)
+                if loop.time() >= until:
+                    return self._in_flight(arrival)
+                joined = joined or not isinstance(record, Unknown)
+                await execution.changed(until)
+        finally:
+            self._waiting -= 1
+        return self._from_record(arrival, execution, joined=joined)
+
+    def _from_record(self, arrival: Arrival, execution: Execution, *, joined: bool) -> Answer | None:
+        """Answer from what the ledger knows; None means that the key may be had by now: look again."""
+        operation, record, result = arrival.ref.operation, execution.record, execution.result
+        if execution.store_down and not execution.owned:
+            return answer.refusal(Kind.STORE_UNAVAILABLE, execution.store_down, operation)
+        if execution.foreign:
+            return answer.refusal(Kind.UNKNOWN, "its record cannot be read by this version", operation, state="unreadable")
+        if record is None:
+            return None
+        if record.fingerprint != arrival.fingerprint:
+            return self._key_reused(arrival, record.fingerprint)
+        match record:
+            case Completed() if result is not None:
+                how: Outcome = "joined" if joined else "replayed"
+                return self._prevented(arrival, answer.of_result(result, operation, how, late=record.late), how)
+            case Completed():
+                why = {"": "its retention is over", "close-delimited": "its end could not be told from a cut"}
+                detail = f"it ran (status {record.status}); {why.get(record.unkept, 'it was ' + record.unkept)}"
+                refused = answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed")
+                return self._prevented(arrival, refused, "result-unavailable")
+            case Unknown() if joined and result is not None:
+                return self._prevented(arrival, answer.of_result(result, operation, "unknown"), "joined")
+            case Unknown():
+                return self._unknown(arrival, record, joined=joined)
+            case Free(why="not-final") if joined and result is not None:
+                return answer.of_result(result, operation, "not-executed")
+            case Free(why="not-sent") if joined:
+                return _not_sent(operation, record.detail, record.timed_out)
+            case Free() | InFlight():
+                return None
+
+    def _unknown(self, arrival: Arrival, record: Unknown, *, joined: bool) -> Answer:
+        kind = Kind.UNKNOWN
+        if joined:
+            kind = Kind.UNKNOWN_TIMEOUT if record.why == "timeout" else Kind.UNKNOWN_LOST
+        detail = f"it may or may not have run: {record.why}{': ' + record.detail if record.detail else ''}"
+        refused = answer.refusal(kind, detail, arrival.ref.operation, "unknown", state="unknown")
+        return self._prevented(arrival, refused, "unknown")
+
+    def _in_flight(self, arrival: Arrival) -> Answer:
+        detail = "the tool is still working on it; ask again with the same key"
+        return self._prevented(
+            arrival, answer.refusal(Kind.IN_FLIGHT, detail, arrival.ref.operation, state="in-flight"), "in-flight"
+        )
+
+    def _key_reused(self, arrival: Arrival, stands: str) -> Answer:
+        log = self._works.log
+        log.event(
+            "key.reused", level="warning", operation=arrival.ref.operation, tool=arrival.policy.tool,
+            payload_hash=log.keyed(arrival.fingerprint), first_payload_hash=log.keyed(stands),
+        )  # fmt: skip
+        detail = "the first call with this key had another method, target, body or principal"
+        return self._prevented(arrival, answer.refusal(Kind.KEY_REUSED, detail, arrival.ref.operation), "key-reused")
+
+    def _prevented(self, arrival: Arrival, given: Answer, how: str) -> Answer:
+        """Count a duplicate that was not forwarded."""
+        given.how = how
+        self._works.metrics.duplicates_prevented.labels(arrival.policy.tool, how).inc()
+        return given
+
+
+def _outcome_of(execution: Execution) -> Outcome:
+    if execution.store_down:
+        return "unprotected"
+    match execution.record:
+        case Free():
+            return "not-executed"
+        case Unknown():
+            return "unknown"
+        case _:
+            return "executed"
+
+
+def _not_sent(operation: str, detail: str, timed_out: bool) -> Answer:
+    kind = Kind.NOT_SENT_TIMEOUT if timed_out else Kind.NOT_SENT
+    return answer.refusal(kind, detail, operation, "not-executed", state="free")

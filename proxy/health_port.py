@@ -1,0 +1,65 @@
+"""The health port: probes for the platform, and metrics. It never asks the store, and never touches a call."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from msgspec import Struct
+from prometheus_client.exposition import choose_encoder
+
+from proxy.metrics import Metrics
+
+LAG_TICK_S = 0.5
+LAG_ALIVE_MAX_S = 10.0
+"""An event loop that is held up for longer serves nobody; restarting it is the lesser harm."""
+
+
+class Health(Struct):
+    """What the probes tell. `started`: policies are loaded, ports are bound, the store has been reached once."""
+
+    started: bool = False
+    ready: bool = False
+    lag_s: float = 0.0
+
+
+async def watch_lag(health: Health, metrics: Metrics) -> None:
+    """Measure for ever how late the event loop wakes us."""
+    loop = asyncio.get_running_loop()
+    while True:
+        before = loop.time()
+        await asyncio.sleep(LAG_TICK_S)
+        health.lag_s = max(0.0, loop.time() - before - LAG_TICK_S)
+        metrics.loop_lag.set(health.lag_s)
+
+
+def health_app(health: Health, metrics: Metrics) -> web.Application:
+    """Return `/startupz`, `/livez`, `/readyz` (200 or 503, with a word why) and `/metrics`."""
+
+    async def startupz(_: web.Request) -> web.Response:
+        return _say(health.started, "started", "starting")
+
+    async def livez(_: web.Request) -> web.Response:
+        return _say(health.lag_s < LAG_ALIVE_MAX_S, "alive", f"the event loop was held up for {health.lag_s:.1f} s")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _say(health.ready, "ready", "starting or draining")
+
+    async def metrics_page(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/startupz", startupz),
+            web.get("/livez", livez),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics_page),
+        ]
+    )
+    return app
+
+
+def _say(good: bool, yes: str, no: str) -> web.Response:
+    return web.Response(text=yes + "\n") if good else web.Response(status=503, text=no + "\n")

@@ -1,0 +1,70 @@
+"""Where the callers of one operation meet in this process: what is known of it, and who waits for it to change.
+
+A joint exists while somebody here works on the operation: while it is claimed and forwarded (`proxy.execution`), while
+another replica's forward is watched, or while a result waits for the store to come back. It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ledger.records import Record
+from ledger.result import Result
+from proxy.forward import Outcome
+
+
+class Joint:
+    """One operation's meeting place. All of it is touched by the event loop's thread only.
+
+    record, result  the newest that is known; None before the claim is answered, or if the claim failed.
+    owned           this process's forward is (or was) the newest attempt.
+    outcome         how the forward ended, for the first caller; None for everybody else's joints.
+    ended           nothing will change here any more by this joint's doing.
+    store_down      why the claim could not be made, empty if it could.
+    foreign         why the record that stands there cannot be read, empty if it can.
+    """
+
+    __slots__ = ("ended", "foreign", "outcome", "owned", "record", "result", "store_down", "waiters")
+
+    def __init__(self) -> None:
+        self.record: Record | None = None
+        self.result: Result | None = None
+        self.owned = False
+        self.outcome: Outcome | None = None
+        self.ended = False
+        self.store_down = ""
+        self.foreign = ""
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def publish(self, record: Record | None, result: Result | None, *, ended: bool) -> None:
+        """Set what is known and wake everybody."""
+        self.record = record
+        self.result = result
+        self.ended = ended
+        self.wake()
+
+    def wake(self) -> None:
+        """Let every waiter look again."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def changed(self, until: float | None) -> None:
+        """Wait for the next `wake`, or until the loop's clock shows `until` (seconds)."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self.waiters.append(waiter)
+        timer = None if until is None else loop.call_at(until, _release, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

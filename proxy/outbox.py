@@ -1,0 +1,111 @@
+"""Settlements that the store could not take: kept in memory, bounded, and carried there when it is back (design 2.2).
+
+A result that is known is never given up but by overflow or the process's end, and then loudly. What waits here is
+applied to whatever stands in the store by then: a lease that lapsed meanwhile made it unknown, and the result ends that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from ledger.key import Ref
+from ledger.records import CorruptRecord, Record
+from ledger.store import StoreUnavailable
+from policies.model import ResultRules
+from proxy.log import Log
+from proxy.metrics import Metrics
+from proxy.outcomes import Told
+
+BYTES_MAX = 32 * 1024 * 1024
+"""Of results waiting: more than a store's minute away costs a busy sidecar, less than half of what it may use."""
+
+ENTRY_BYTES = 2_048
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0
+
+
+class Pending(Struct, frozen=True):
+    """One settlement. `base` is the record it settles, should the store have lost that; `done` is called once it is over."""
+
+    ref: Ref
+    told: Told
+    base: Record
+    rules: ResultRules
+    done: Callable[[], None]
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it costs, roughly."""
+        return ENTRY_BYTES + (len(self.told.result.body) if self.told.result is not None else 0)
+
+
+class Outbox:
+    """`deliver` carries one settlement to the store; it raises `StoreUnavailable` while that is away."""
+
+    def __init__(self, deliver: Callable[[Pending], Awaitable[None]], metrics: Metrics, log: Log) -> None:
+        self._deliver = deliver
+        self._metrics = metrics
+        self._log = log
+        self._bytes = 0
+        self._pending: list[Pending] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def put(self, pending: Pending) -> bool:
+        """Keep a settlement; say whether there was room."""
+        if self._bytes + pending.weight > BYTES_MAX:
+            self._give_up(pending, "overflow")
+            return False
+        self._pending.append(pending)
+        self._weigh(pending.weight)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        return True
+
+    async def close(self, grace_s: float) -> None:
+        """Give the store one more chance, then say loudly what is given up."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=grace_s)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for pending in self._pending:
+            self._give_up(pending, "shutdown")
+        self._pending.clear()
+
+    async def _run(self) -> None:
+        pause_s = PAUSE_FIRST_S
+        while self._pending:
+            await asyncio.sleep(pause_s)
+            try:
+                while self._pending:
+                    await self._settle(self._pending[0])
+                    self._finish(self._pending[0])
+                    pause_s = PAUSE_FIRST_S
+            except StoreUnavailable:
+                pause_s = min(pause_s * 2, PAUSE_MAX_S)
+
+    async def _settle(self, pending: Pending) -> None:
+        try:
+            await self._deliver(pending)
+        except CorruptRecord as error:
+            self._log.event("settle.corrupt", level="error", operation=pending.ref.operation, detail=str(error))
+
+    def _finish(self, pending: Pending) -> None:
+        self._pending.remove(pending)
+        self._weigh(-pending.weight)
+        pending.done()
+
+    def _give_up(self, pending: Pending, why: str) -> None:
+        self._metrics.settlements_given_up.labels(why).inc()
+        self._log.event(
+            "settle.given-up", level="error", operation=pending.ref.operation, why=why,
+            detail="its record stays in flight in the store until the lease lapses, and is unknown from then on",
+        )  # fmt: skip
+
+    def _weigh(self, change: int) -> None:
+        self._bytes += change
+        self._metrics.pending_bytes.set(self._bytes)

@@ -1,0 +1,103 @@
+"""Passing a request on unguarded: read tools, and writes that the policy exempts. Streams both ways, no store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import HttpVersion11, web
+
+from policies.model import ToolPolicy
+from proxy import answer, body
+from proxy.answer import Answer, Outcome
+from proxy.fields import VIA, Incoming
+from proxy.forward import Forward, Headers, Lost, NotSent, Origin, Outbound, Replied, ReplyStream, Truncated
+from proxy.metrics import Metrics
+from proxy.problems import Kind
+
+
+async def pass_on(
+    forward: Forward, metrics: Metrics, policy: ToolPolicy, origin: Origin, request: web.BaseRequest, incoming: Incoming,
+    outcome: Outcome, data: bytes | None = None,
+) -> Answer:  # fmt: skip
+    """Forward once and return the reply, as a stream unless it came in one piece. `data` is a body that was read already.
+
+    `timeouts.upstream` bounds the wait for the head and for each further piece.
+    """
+    outbound = _outbound(policy, origin, request, incoming, data)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000):
+            result = await forward(outbound, on_informational=_relay(request))
+    except TimeoutError:
+        metrics.upstream_attempts.labels(policy.tool, "timeout").inc()
+        return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)
+    upstream_s = loop.time() - start
+    metrics.forwarded(policy.tool, upstream_s, None)
+    match result:
+        case Replied():
+            metrics.upstream_attempts.labels(policy.tool, "replied").inc()
+            given = answer.of_reply(result, "", outcome)
+            if given.stream is not None:
+                given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
+            given.upstream_s, given.upstream_status = upstream_s, result.status
+            return given
+        case NotSent():
+            metrics.upstream_attempts.labels(policy.tool, "not-sent").inc()
+            kind = Kind.NOT_SENT_TIMEOUT if result.timed_out else Kind.NOT_SENT
+            return answer.refusal(kind, f"{result.phase}: {result.why}", outcome=outcome)
+        case Lost():
+            metrics.upstream_attempts.labels(policy.tool, "lost").inc()
+            return answer.refusal(Kind.READ_LOST, result.why, outcome=outcome, close=True)
+
+
+class Timely:
+    """A reply stream whose pieces each come within `piece_s`, or else is cut."""
+
+    def __init__(self, stream: ReplyStream, piece_s: float) -> None:
+        self._stream = stream
+        self._pieces = stream.__aiter__()
+        self._piece_s = piece_s
+
+    @property
+    def trailers(self) -> Headers:
+        """The trailers, once the stream is at its end."""
+        return self._stream.trailers
+
+    def __aiter__(self) -> Timely:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._piece_s):
+                return await self._pieces.__anext__()
+        except TimeoutError:
+            raise Truncated("the tool fell silent") from None
+
+    def close(self) -> None:
+        """Hang up on the tool."""
+        self._stream.close()
+
+
+def _outbound(policy: ToolPolicy, origin: Origin, request: web.BaseRequest, incoming: Incoming, data: bytes | None) -> Outbound:
+    headers = (*incoming.onward, VIA)
+    target = request.raw_path.encode("utf-8", "surrogateescape")
+    connect_ms = policy.timeouts.connect_ms
+    method = request.method.encode()
+    if data is not None or not request.body_exists:
+        return Outbound(origin, method, target, headers, data or b"", connect_ms=connect_ms)
+    body.welcome(request, incoming)
+    return Outbound(
+        origin, method, target, headers, body.stream(request), incoming.content_length, connect_ms=connect_ms
+    )
+
+
+def _relay(request: web.BaseRequest) -> Callable[[int, Headers], None]:
+    def informational(status: int, headers: Headers) -> None:
+        transport = request.writer.transport
+        if request.version >= HttpVersion11 and transport is not None and not transport.is_closing():
+            fields = b"".join(b"%b: %b\r\n" % field for field in headers)
+            transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, fields))
+
+    return informational

@@ -1,0 +1,182 @@
+"""What all executions of one process share: the store, the forward, clocks, and what is noted when something settles."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ledger import result as results
+from ledger import transitions
+from ledger.key import Ref
+from ledger.records import Completed, Free, Record
+from ledger.result import Result
+from ledger.store import StoreUnavailable
+from ledger.transitions import Changed, Lapsed, NotSent
+from policies.model import ResultRules, Retry, ToolPolicy
+from proxy.books import Books, Standing
+from proxy.forward import Forward
+from proxy.log import Log
+from proxy.metrics import Metrics
+from proxy.outbox import Outbox, Pending
+from proxy.outcomes import Told
+from proxy.replays import Replays
+from proxy.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from proxy.execution import Execution
+
+SWAPS_MAX = 16
+"""Times one write is judged anew because somebody else wrote in between; more than a handful means a fault."""
+
+LISTENING_MAX = 100
+"""Connections on which a process listens for late replies (contract, section 6)."""
+
+
+class Works:
+    """One per process. `clock` is monotonic seconds, `now_ms` wall-clock milliseconds, `chance` yields [0, 1)."""
+
+    def __init__(
+        self, books: Books, forward: Forward, metrics: Metrics, log: Log, *,
+        clock: Callable[[], float] = time.monotonic, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        chance: Callable[[], float] = random.random,
+    ) -> None:  # fmt: skip
+        self.books = books
+        self.forward = forward
+        self.metrics = metrics
+        self.log = log
+        self.clock = clock
+        self.now_ms = now_ms
+        self._chance = chance
+        self.joints: dict[str, Execution] = {}
+        self.in_flight: dict[str, int] = {}
+        self.stopping = False
+        self.replays = Replays(clock)
+        self.wakeups = Wakeups()
+        self.outbox = Outbox(self._deliver, metrics, log)
+        books.store.listen(self.wakeups.heard)
+
+    def opened(self, execution: Execution) -> None:
+        """Make `execution` the meeting place of its operation."""
+        tool = execution.arrival.policy.tool
+        self.joints[execution.arrival.ref.operation] = execution
+        self.in_flight[tool] = self.in_flight.get(tool, 0) + 1
+
+    def released(self, execution: Execution) -> None:
+        """The execution's task is over: let its operation go, unless its result still waits for the store."""
+        tool = execution.arrival.policy.tool
+        self.in_flight[tool] -= 1
+        if not (execution.pending and not isinstance(execution.record, Free)):
+            self._forget(execution)
+
+    def may_listen(self) -> bool:
+        """Say whether one more connection may be listened to after its time."""
+        return sum(execution.listening for execution in self.joints.values()) < LISTENING_MAX
+
+    def backoff_s(self, retry: Retry, number: int) -> float:
+        """Return the pause before try `number` + 1: exponential, with full jitter in its upper half."""
+        whole_ms = min(retry.backoff_base_ms << (number - 1), retry.backoff_max_ms)
+        return whole_ms / 1_000 * (0.5 + self._chance() / 2)
+
+    async def carry(self, execution: Execution, told: Told) -> tuple[Record, Result | None]:
+        """Settle `execution`'s claim in the store by what was told; return what stands from then on.
+
+        Raises `StoreUnavailable` and `CorruptRecord`.
+        """
+        assert execution.record is not None
+        record, result, version = await self._settle(
+            execution.arrival.ref, told, execution.record, execution.version or None, execution.arrival.policy.result
+        )
+        execution.version = version
+        return record, result
+
+    def settle_later(self, execution: Execution, told: Told, why: str) -> None:
+        """Keep a settlement for when the store is back. Until then, this process answers from what it knows."""
+        assert execution.record is not None
+        arrival = execution.arrival
+        self.log.event("settle.postponed", level="warning", operation=arrival.ref.operation, detail=why)
+
+        def done() -> None:
+            execution.pending = False
+            self._forget(execution)
+
+        pending = Pending(arrival.ref, told, execution.record, arrival.policy.result, done)
+        execution.pending = self.outbox.put(pending)
+
+    async def lapse(self, ref: Ref, standing: Standing) -> None:
+        """Say of a record whose lease is over what that means; somebody else may have said so first."""
+        change = transitions.apply(standing.record, Lapsed(), self.now_ms())
+        if not isinstance(change, Changed):
+            return
+        answer = await self.books.swap(
+            "lapse", ref, standing.version, change.record, ResultRules(), stored=standing.stored
+        )
+        if isinstance(answer, str):
+            call = change.record.call
+            self.metrics.lapsed.labels(call.tool).inc()
+            self.log.event(
+                "lease.lapsed", level="warning", operation=ref.operation, tenant=call.tenant, tool=call.tool,
+                run_id=call.run_id, tool_call_id=call.tool_call_id, outcome="unknown",
+            )  # fmt: skip
+
+    def remember(self, record: Record | None, result: Result | None, policy: ToolPolicy) -> None:
+        """Keep a completed result near."""
+        if isinstance(record, Completed) and result is not None:
+            self.replays.put(record, result, policy.result.retention_ms)
+
+    async def _deliver(self, pending: Pending) -> None:
+        standing = await self.books.read(pending.ref)
+        event = pending.told.event
+        if standing is None and isinstance(event, NotSent) and event.withdrawn:
+            return
+        base, version = (pending.base, None) if standing is None else (standing.record, standing.version)
+        await self._settle(pending.ref, pending.told, base, version, pending.rules)
+
+    async def _settle(
+        self, ref: Ref, told: Told, record: Record, version: str | None, rules: ResultRules
+    ) -> tuple[Record, Result | None, str]:
+        """Apply and swap until it stands, judging anew whatever somebody else put there meanwhile."""
+        stored = None if told.result is None else results.encode(told.result)
+        standing_stored: bytes | None = None
+        for _ in range(SWAPS_MAX):
+            change = transitions.apply(record, told.event, self.now_ms())
+            if not isinstance(change, Changed):
+                return record, None if standing_stored is None else results.decode(standing_stored), version or ""
+            carried = standing_stored if change.conflict else stored
+            answer = await self.books.swap("settle", ref, version, change.record, rules, stored=carried)
+            if isinstance(answer, str):
+                self._note(change, told)
+                kept = told.result if carried is stored else results.decode(carried) if carried else None
+                return change.record, kept, answer
+            if answer is None:
+                self._claim_lost(record)
+                version, standing_stored = None, None
+            else:
+                record, version, standing_stored = answer.record, answer.version, answer.stored
+        raise StoreUnavailable(f"the settlement of {ref.operation} was overtaken {SWAPS_MAX} times")
+
+    def _note(self, change: Changed, told: Told) -> None:
+        record = change.record
+        call = record.call
+        if change.conflict:
+            self.metrics.late_conflicts.labels(call.tool).inc()
+        elif isinstance(record, Completed) and record.late:
+            self.metrics.late_results.labels(call.tool).inc()
+        self.log.event(
+            "settled.conflict" if change.conflict else "settled", level="error" if change.conflict else "debug",
+            operation=record.operation, tenant=call.tenant, tool=call.tool, run_id=call.run_id,
+            tool_call_id=call.tool_call_id, attempt=record.attempt, detail=record.history[-1].detail,
+        )  # fmt: skip
+
+    def _claim_lost(self, record: Record) -> None:
+        self.metrics.claims_lost.labels(record.call.tool).inc()
+        self.log.event(
+            "claim.lost", level="error", operation=record.operation, tool=record.call.tool,
+            detail="the store forgot a claim that it had confirmed: it was flushed, restored or failed over",
+        )  # fmt: skip
+
+    def _forget(self, execution: Execution) -> None:
+        operation = execution.arrival.ref.operation
+        if self.joints.get(operation) is execution:
+            del self.joints[operation]
