@@ -22,6 +22,9 @@ POLL_S = 0.005
 END_S = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
 
+REAP_S = 0.5
+"""A dying process closes its connections a moment before it can be asked how it ended."""
+
 LAST_LINES = 12
 """How much of a dead child's words an error quotes."""
 
@@ -42,8 +45,8 @@ class Child:
 
     def check(self) -> None:
         """Raise `ChildDied` if the process has ended."""
-        if (code := self._process.poll()) is not None:
-            raise ChildDied(f"{self.name} ended with exit code {code}{self._last_words()}")
+        if death := self.death():
+            raise ChildDied(death)
 
     async def until_ready(self, ready: Callable[[], Awaitable[bool]], within_s: float) -> float:
         """Wait until `ready()`; return the seconds since the start. Raises `ChildDied`."""
@@ -53,6 +56,11 @@ class Child:
                 raise ChildDied(f"{self.name} was not ready within {within_s:g} s{self._last_words()}")
             await asyncio.sleep(POLL_S)
         return time.monotonic() - self.started
+
+    def death(self) -> str | None:
+        """Return how the process has ended, with its last words; None while it has not."""
+        code = self._process.poll()
+        return None if code is None else f"{self.name} ended with exit code {code}{self._last_words()}"
 
     def end(self) -> None:
         """End the process and wait for it: SIGTERM, and SIGKILL when that is not obeyed in time."""
@@ -117,6 +125,16 @@ def _pinned(core: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def bereaved(children: Sequence[Child], error: Exception) -> ChildDied:
+    """Return the error of somebody whose connection to one of `children` broke: what that child said, if it ended."""
+    deadline = time.monotonic() + REAP_S
+    while time.monotonic() < deadline:
+        if deaths := [death for running in children if (death := running.death())]:
+            return ChildDied("\n".join(deaths))
+        time.sleep(POLL_S)
+    return ChildDied(f"a connection broke: {error}")
 
 
 def rooms_environment() -> dict[str, str]:

@@ -19,15 +19,13 @@ import msgspec
 from msgspec import Struct
 
 from evaluation.address import Address, unused_address
-from evaluation.child import Child, answers_200, child, rooms_environment
+from evaluation.child import Child, answers_200, bereaved, child, rooms_environment
 from evaluation.incident import FIRST, TOOL_LATENCIES_MS, Answer, Caller, Event, executions
 from evaluation.sidecar import sidecar
 from evaluation.ticket_tool import Entry, Ledger
 
 READY_S = 20.0
 """How long a child may take to become ready. Far beyond what it needs: a loaded machine is no reason to fail."""
-
-SETTLE_POLL_S = 0.02
 
 
 class Check(Struct, frozen=True):
@@ -94,8 +92,11 @@ async def _side(session: aiohttp.ClientSession, directory: Path, speed: float, *
                 proxy = await stack.enter_async_context(sidecar(session, directory, address, store, ready_s=READY_S))
                 watched.append(proxy.process)
                 front = proxy.address
-            told = await Caller(session, front.url, speed).live_through()
-            ledger = await _settled(session, address, watched)
+            try:
+                told = await Caller(session, front.url, speed).live_through()
+                ledger = await _settled(session, address)
+            except aiohttp.ClientError as error:
+                raise bereaved(watched, error) from error
     events = (*told.events, *executions(ledger.entries, told.began, speed))
     return Side(
         name="through holdfast" if guarded else "directly",
@@ -118,16 +119,10 @@ async def _tool(session: aiohttp.ClientSession, directory: Path, speed: float) -
         yield tool, address
 
 
-async def _settled(session: aiohttp.ClientSession, tool: Address, watched: list[Child]) -> Ledger:
+async def _settled(session: aiohttp.ClientSession, tool: Address) -> Ledger:
     """Return the tool's ledger once nothing that was sent can still add to it."""
-    while True:
-        for process in watched:
-            process.check()
-        async with session.get(f"{tool.url}/ledger") as response:
-            ledger = msgspec.json.decode(await response.read(), type=Ledger)
-        if ledger.in_flight == 0:
-            return ledger
-        await asyncio.sleep(SETTLE_POLL_S)
+    async with session.get(f"{tool.url}/ledger?settled=true", raise_for_status=True) as response:
+        return msgspec.json.decode(await response.read(), type=Ledger)
 
 
 def checks(direct: Side, guarded: Side) -> tuple[Check, ...]:

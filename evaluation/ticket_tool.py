@@ -5,7 +5,8 @@ then answers 201 with the audit id. It honours no idempotency key, and a caller 
 are the two properties of external tools that the incident was made of. Any other method is a read and leaves no trace.
 
 `GET /ledger` tells the truth about executions: every entry, how many requests that act have arrived, and how many of
-them have yet to act. Once `in_flight` is 0, nothing that was sent can still add an entry.
+them have yet to act. Once `in_flight` is 0, nothing that was sent can still add an entry: `?settled=true` waits for
+that, `?arrivals=N` for the N-th arrival.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class TicketTool:
         self._numbered = len(audit.entries)
         self._arrivals = 0
         self._in_flight = 0
+        self._changed = asyncio.Condition()
 
     def application(self) -> web.Application:
         """Return the application that serves this tool."""
@@ -106,6 +108,7 @@ class TicketTool:
         self._arrivals += 1
         self._numbered += 1
         self._in_flight += 1
+        await self._tell()
         try:
             body = await request.read()
             await asyncio.sleep(latency)
@@ -113,12 +116,24 @@ class TicketTool:
             self._audit.append(entry)
         finally:
             self._in_flight -= 1
+            await self._tell()
         return web.json_response({"id": audit_id, "status": "created", "user_id": entry.user}, status=201)
 
     async def _read(self, request: web.Request) -> web.Response:
         return web.json_response({"tool": request.match_info["tool"], "results": []})
 
-    async def _show(self, _request: web.Request) -> web.Response:
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _show(self, request: web.Request) -> web.Response:
+        try:
+            arrivals = int(request.query.get("arrivals", "0"))
+        except ValueError:
+            raise web.HTTPBadRequest(text="arrivals is a number") from None
+        settled = request.query.get("settled") == "true"
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._arrivals >= arrivals and not (settled and self._in_flight))
         ledger = Ledger(self._arrivals, self._in_flight, tuple(self._audit.entries))
         return web.Response(body=msgspec.json.encode(ledger), content_type="application/json")
 

@@ -97,7 +97,7 @@ def _closed(figures: Figures, found: Report) -> Table:
         f"Medians of {found.effort.rounds} rounds of {found.effort.closed_s:g} s, systems in turns. CPU is the server "
         "process's alone, user and system; `: bare` is its ratio to the bare aiohttp proxy's in the same round (for "
         "replays and joins: to its cost of a new key, as it knows no other). In joins each key is asked for twice at "
-        "once, of a tool that takes 5 ms; half of the requests execute. `busy` is the server's share of its core: where "
+        "once, of a tool that takes 5 ms; half of them execute. `busy` is the server's share of its core: where "
         "it is well below 100, the load generator, the tool or the disk was the bound, and req/s is theirs."
     )
     missing = "".join(f" Not measured: {TITLES[name]} ({why})." for name, why in found.missing.items())
