@@ -81,7 +81,7 @@ dist: $(STAMPS)/dev
 lock: | $(BIN)/python ## Raise the locks to what the package registry has today
 	@rm -rf $(VENV)/lock && "$(PYTHON)" -m venv $(VENV)/lock
 	@$(VENV)/lock/bin/python -m pip --quiet install --require-hashes -r requirements/lock.txt
-	@compile() { $(VENV)/lock/bin/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes \
+	@compile() { $(VENV)/lock/bin/uv pip compile --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
 		--quiet --upgrade --custom-compile-command "make lock" "$$@"; }; \
 	compile pyproject.toml -o requirements/run.txt; \
 	compile --group package -o requirements/package.txt; \
