@@ -1,0 +1,148 @@
+"""`holdfast demo`, as its user runs it: real processes, real HTTP, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from evaluation.address import unused_address
+from evaluation.child import rooms_environment
+from evaluation.demo_report import Hands, commands
+
+DEMO = (sys.executable, "-m", "cli.main", "demo")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment whose temporary files are the test's own, so that what is left of them can be seen."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    return {**rooms_environment(), "TMPDIR": str(scratch), "COLUMNS": "80"}
+
+
+def first_children(pid: int) -> list[int]:
+    """Wait until `pid` has started processes, and return them."""
+    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        time.sleep(0.01)
+    return [int(child) for child in children]
+
+
+def until_group_has_ended(group: int) -> None:
+    """Wait until no process of a group is left."""
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+
+
+async def demo(environment: dict[str, str], *options: str) -> tuple[int | None, str, str]:
+    """Run the demo to its end; return its exit code and what it said on stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *DEMO, *options, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_demo_shows_two_tickets_and_then_one(environment: dict[str, str], tmp_path: Path) -> None:
+    """The tools' ledgers show two tickets without Holdfast and one with it, and the second attempt got the late one."""
+    code, out, err = await demo(environment, "--speed", "10", "-o", "json")
+    assert code == 0, out + err
+    found = json.loads(out)
+    assert [entry["req"] for entry in found["direct"]["ledger"]] == ["gw_8b92", "gw_8b91"]
+    (only,) = found["guarded"]["ledger"]
+    assert only["req"] == "gw_8b91"
+    assert only["operation"].startswith("op_")
+    assert found["guarded"]["second"]["audit_id"] == only["audit_id"]
+    assert found["guarded"]["first"] is None
+    assert found["guarded"]["arrivals"] == 1
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+async def test_demo_prints_both_timelines_side_by_side(environment: dict[str, str]) -> None:
+    """Without a terminal the tables are plain text of the width asked for, in the incident's own words."""
+    code, out, err = await demo(environment, "--speed", "20")
+    assert code == 0, out + err
+    assert "\x1b" not in out
+    assert "directly" in out
+    assert "through holdfast" in out
+    assert "run.status thread=thd_9c2a" in out
+    assert out.count("create_ticket timeout req=gw_8b91") == 2
+    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith(("(D=", "curl")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted_demo_leaves_nothing_behind(
+    environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    """A Ctrl-C, or a SIGTERM, ends the demo, its processes and its files."""
+    process = await asyncio.create_subprocess_exec(
+        *DEMO, "--speed", "0.5", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    children = await asyncio.to_thread(first_children, process.pid)
+    process.send_signal(number)
+    await process.communicate()
+    assert process.returncode != 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+async def test_demo_whose_child_dies_says_which_and_why(environment: dict[str, str], tmp_path: Path) -> None:
+    """A child that is killed in the middle is an error that names it, with exit code 5, not a traceback."""
+    process = await asyncio.create_subprocess_exec(
+        *DEMO, "--speed", "0.5", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    children = await asyncio.to_thread(first_children, process.pid)
+    os.kill(children[0], signal.SIGKILL)
+    _, log = await process.communicate()
+    assert process.returncode == 5
+    assert b"tool ended with exit code -9" in log
+    assert b"Traceback" not in log
+
+
+@pytest.fixture
+async def by_hand(environment: dict[str, str]) -> AsyncIterator[tuple[str, str]]:
+    """The demo's own `start` command, running on free ports; yields the two commands that send."""
+    hands = Hands(unused_address(), unused_address(), unused_address(), speed=10)
+    (_, start), (_, send), (_, again) = commands(hands)
+    shell = await asyncio.create_subprocess_shell(
+        start,
+        env=environment,
+        start_new_session=True,
+        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        asking = f"curl -sf {hands.health.url}/readyz -o /dev/null"
+        while await (await asyncio.create_subprocess_shell(asking)).wait():
+            assert shell.returncode is None
+        yield send, again
+    finally:
+        os.killpg(shell.pid, signal.SIGINT)
+        await shell.wait()
+        await asyncio.to_thread(until_group_has_ended, shell.pid)
+
+
+async def test_commands_to_try_by_hand_do_what_is_said(by_hand: tuple[str, str]) -> None:
+    """The first curl gives up, the second one gets the first one's ticket, and a Ctrl-C ends what was started."""
+    send, again = by_hand
+    first = await asyncio.create_subprocess_shell(send, stderr=asyncio.subprocess.DEVNULL)
+    assert await first.wait() == 28  # curl's own code for a time-out
+    second = await asyncio.create_subprocess_shell(
+        again, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await second.communicate()
+    head, _, body = out.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 201")
+    assert b"Holdfast-Late: true" in head
+    assert json.loads(body)["id"] == "tkt_772900"
