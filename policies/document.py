@@ -168,6 +168,9 @@ class _Builder:
         while (event := self._next()).__class__.__name__ != "MappingEndEvent":
             key = self._node(event, depth + 1)
             value = self._node(self._next(), depth + 1)
+            if isinstance(value, Scalar) and value.plain and not value.text:
+                # The parser places what is not there at the next token, lines below.
+                value = Scalar(self._place(event), "", plain=True)
             if not isinstance(key, Scalar):
                 self._complain(event, "a key that is a list or a map", "Keys are plain words.")
             elif key.text in entries:

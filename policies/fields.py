@@ -153,8 +153,8 @@ _RETRY = Group(
         "backoff": Group(
             "How long to wait between tries: doubled each time, with jitter.",
             {
-                "base": Leaf("Before the second try.", _timer(1), "retry.backoff_base_ms"),
-                "max": Leaf("At most.", _timer(1), "retry.backoff_max_ms"),
+                "base": Leaf("The wait before the second try.", _timer(1), "retry.backoff_base_ms"),
+                "max": Leaf("The longest wait between two tries.", _timer(1), "retry.backoff_max_ms"),
             },
         ),
     },

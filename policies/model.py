@@ -1,7 +1,7 @@
 """One tool's policy with every default filled in: what the rest of Holdfast reads.
 
 The YAML that an operator writes is looser (units, partial maps, shared defaults); `policies.loader` turns it into these
-values and is the only place that knows how. Everything here is frozen, so a policy set can be swapped under live traffic.
+values and is the only place that knows how. Everything here is frozen: a policy set can be swapped under live traffic.
 Durations are whole milliseconds, sizes are bytes; both say so in their names.
 """
 

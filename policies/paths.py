@@ -13,8 +13,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from policies.faults import quoted
-
 SEGMENTS_MAX: Final = 32
 PATH_LENGTH_MAX: Final = 512
 UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -121,7 +119,7 @@ def parse_pattern(text: str) -> Pattern:
     if len(text) > PATH_LENGTH_MAX or text.count("/") > SEGMENTS_MAX:
         raise ValueError(f"longer than {PATH_LENGTH_MAX} characters or {SEGMENTS_MAX} segments")
     if found := re.search(r"[?#\\\s\x00-\x1f\x7f]|%(?![0-9A-Fa-f]{2})|%2[Ff]|%5[Cc]", text):
-        raise ValueError(f"{quoted(found[0])} has no place in a path that is matched")
+        raise ValueError(f"{found[0]!r} has no place in a path that is matched")
     if "//" in text or _has_dots(_ESCAPE.sub(_respell, text)):
         raise ValueError("an empty or a dot segment in a path that is matched")
     rest = text.endswith("/**")

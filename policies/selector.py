@@ -12,13 +12,15 @@ import json
 import re
 from typing import Any, Final, cast
 
-from policies.faults import quoted
 from policies.model import Predicate, Selector
 
 MISSING: Final[Any] = object()
 """What `find` returns for a place that a document does not have; JSON's null is a value and is not this."""
 
 SELECTOR_LENGTH_MAX: Final = 512
+SHOWN_MAX: Final = 60
+"""How much of a wrong text is repeated in a message."""
+
 HEADER_PATTERN: Final = r"[A-Za-z0-9!#$%&'*+.^`|~-]+"
 """A field name (RFC 9110, 5.6.2) without the underscore, which proxies and servers drop or take for a hyphen."""
 
@@ -49,7 +51,7 @@ def parse_selector(text: str) -> Selector:
         raise ValueError(f"longer than {SELECTOR_LENGTH_MAX} characters")
     kind, colon, argument = text.partition(":")
     if not colon or kind not in SELECTOR_PATTERNS:
-        raise ValueError(f"{quoted(text)} does not say where to look")
+        raise ValueError(f"{text[:SHOWN_MAX]!r} does not say where to look")
     if kind == "header":
         check_header(argument)
     elif kind == "body":
@@ -62,9 +64,9 @@ def parse_selector(text: str) -> Selector:
 def check_header(name: str) -> None:
     """Raise `ValueError` if `name` cannot carry a call's identity."""
     if "_" in name:
-        raise ValueError(f"header name {quoted(name)} has an underscore, which servers on the way drop or rewrite")
+        raise ValueError(f"header name {name[:SHOWN_MAX]!r} has an underscore, which servers drop or rewrite")
     if _HEADER.fullmatch(name) is None:
-        raise ValueError(f"{quoted(name)} is not a header name (RFC 9110, 5.6.2)")
+        raise ValueError(f"{name[:SHOWN_MAX]!r} is not a header name (RFC 9110, 5.6.2)")
     if name.lower() in UNSENT_HEADERS or name.lower().startswith("holdfast-"):
         raise ValueError(f"header {name} belongs to one connection or to Holdfast itself, not to a call")
 
@@ -73,7 +75,7 @@ def check_header(name: str) -> None:
 def pointer_parts(pointer: str) -> tuple[str, ...]:
     """Return the reference tokens of a JSON Pointer (RFC 6901, 4), unescaped."""
     if _POINTER.fullmatch(pointer) is None:
-        raise ValueError(f"{quoted(pointer)} is not a JSON Pointer (RFC 6901)")
+        raise ValueError(f"{pointer[:SHOWN_MAX]!r} is not a JSON Pointer (RFC 6901)")
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/"))
 
 
@@ -112,14 +114,14 @@ def parse_predicate(text: str) -> Predicate:
         raise ValueError(f"longer than {SELECTOR_LENGTH_MAX} characters")
     parts = _COMPARISON.split(text.strip(), maxsplit=1)
     if len(parts) != 3:
-        raise ValueError(f"{quoted(text)} compares nothing")
+        raise ValueError(f"{text[:SHOWN_MAX]!r} compares nothing")
     selector = parse_selector(parts[0])
     if selector.kind != "body":
         raise ValueError("a predicate looks into the JSON body of the reply")
     try:
         literal = json.loads(parts[2], parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise ValueError(f"{quoted(parts[2])} is not a JSON value (text needs double quotes)") from None
+        raise ValueError(f"{parts[2][:SHOWN_MAX]!r} is not a JSON value (text needs double quotes)") from None
     if not (literal is None or isinstance(literal, str | bool | int | float)):
         raise ValueError("only text, numbers, true, false and null can be compared")
     return Predicate(selector, cast("Any", parts[1]), literal)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from policies.faults import quoted
 from policies.model import DAY_MS, HOUR_MS, KIB, MIB, MINUTE_MS, SECOND_MS
 
 DURATION_UNITS: Final = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
@@ -26,6 +25,9 @@ SIZE_UNITS: Final = {
 }
 DIGITS_MAX: Final = 12
 """Longer numbers are typing errors; the bound also keeps every product well inside what stores take (2^63)."""
+
+SHOWN_MAX: Final = 60
+"""How much of a wrong text is repeated in a message."""
 
 DURATION_PATTERN: Final = rf"^[0-9]{{1,{DIGITS_MAX}}}(ms|s|m|h|d)$"
 SIZE_PATTERN: Final = rf"^[0-9]{{1,{DIGITS_MAX}}}(B|KiB|MiB|GiB|kB|KB|MB|GB)$"
@@ -47,8 +49,8 @@ def duration_ms(text: str) -> int:
     found = _DURATION.fullmatch(text)
     if found is None:
         if text.isdigit():
-            raise ValueError(f"{quoted(text)} has no unit")
-        raise ValueError(f"{quoted(text)} is not a duration")
+            raise ValueError(f"{text[:SHOWN_MAX]!r} has no unit")
+        raise ValueError(f"{text[:SHOWN_MAX]!r} is not a duration")
     unit = found[1]
     return int(text[: -len(unit)]) * DURATION_UNITS[unit]
 
@@ -58,8 +60,8 @@ def size_bytes(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
         if text.isdigit():
-            raise ValueError(f"{quoted(text)} has no unit")
-        raise ValueError(f"{quoted(text)} is not a size")
+            raise ValueError(f"{text[:SHOWN_MAX]!r} has no unit")
+        raise ValueError(f"{text[:SHOWN_MAX]!r} is not a size")
     unit = found[1]
     return int(text[: -len(unit)]) * SIZE_UNITS[unit]
 
@@ -67,7 +69,7 @@ def size_bytes(text: str) -> int:
 def statuses(text: str) -> frozenset[int]:
     """Return the statuses of `404` or of a class such as `4xx`, which leaves 408 out."""
     if _STATUS.fullmatch(text) is None:
-        raise ValueError(f"{quoted(text)} is neither a status from 200 to 599 nor a class from 2xx to 5xx")
+        raise ValueError(f"{text[:SHOWN_MAX]!r} is neither a status from 200 to 599 nor a class from 2xx to 5xx")
     if text.endswith("xx"):
         first = int(text[0]) * 100
         return frozenset(range(first, first + 100)) - NEVER_IN_A_CLASS

@@ -47,6 +47,8 @@ def _pattern(path: str) -> str:
 
 def _origin(url: str) -> str:
     """Check an upstream's address: nothing but scheme, host and port, since paths come from the request."""
+    if not url.isascii() or not url.isprintable() or " " in url:  # urlsplit drops some of these without a word
+        raise ValueError(f"{quoted(url)} has characters that no address has")
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,0 +1,56 @@
+"""The table of fields against the model."""
+
+from __future__ import annotations
+
+import msgspec
+
+from policies.fields import LEAVES, TOOL_FIELDS, Group, Later, Leaf, leaves
+from policies.merge import PARTS
+from policies.model import ToolPolicy
+
+
+def model_leaves() -> set[str]:
+    """Return the model's fields by their path."""
+    found = set()
+    for field in msgspec.structs.fields(ToolPolicy):
+        if field.name in PARTS:
+            found |= {f"{field.name}.{part.name}" for part in msgspec.structs.fields(PARTS[field.name])}
+        else:
+            found.add(field.name)
+    return found
+
+
+def test_every_field_of_the_model_can_be_written() -> None:
+    """And every field that can be written is in the model, once."""
+    targets = [leaf.target for leaf in LEAVES.values()]
+    assert len(targets) == len(set(targets))
+    assert set(targets) == model_leaves()
+
+
+def test_fields_of_later_versions_are_named() -> None:
+    """What the documentation promises for later is known by name, so that it can be refused by name."""
+
+    def later(fields: dict[str, object], above: str = "") -> set[str]:
+        found: set[str] = set()
+        for name, field in fields.items():
+            if isinstance(field, Later):
+                found.add(above + name)
+            elif isinstance(field, Group):
+                found |= later(dict(field.fields), f"{above}{name}.")
+        return found
+
+    assert later(dict(TOOL_FIELDS)) == {
+        "effectKey",
+        "match.tenants",
+        "result.auditId",
+        "unknown.probe",
+        "unknown.within",
+        "upstream.honoursKeyFor",
+        "upstream.idempotencyHeader",
+    }
+
+
+def test_every_field_says_what_it_means() -> None:
+    """A sentence for the editor and the documentation."""
+    assert all(leaf.doc.endswith(".") and len(leaf.doc) > 10 for leaf in LEAVES.values())
+    assert all(isinstance(leaf, Leaf) for leaf in leaves(TOOL_FIELDS).values())

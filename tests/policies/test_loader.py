@@ -1,0 +1,271 @@
+"""A folder as a whole: which files, how much of them, and every fault at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from policies import loader
+from policies.faults import PolicyErrors
+from policies.fields import LEAVES
+from policies.loader import FILE_BYTES_MAX, Loaded, load_folder, snapshot
+
+Load = Callable[..., Loaded]
+ROOT = Path(__file__).parents[2]
+HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\n"
+
+
+def refusals(folder: Path) -> list[str]:
+    """Return what is wrong with a folder, without the folder's name."""
+    with pytest.raises(PolicyErrors) as raised:
+        load_folder(folder)
+    return [str(fault).replace(f"{folder}", "P") for fault in raised.value.faults]
+
+
+@pytest.mark.fault(61)
+def test_five_different_mistakes_are_five_faults(load: Load, tmp_path: Path) -> None:
+    """Each with file, line, column and remedy, in one go, whatever kind it is."""
+    with pytest.raises(PolicyErrors):
+        load(
+            a=HEAD + "tool: a\ntimeouts: {hold: 30}\nannounce: yes\n",
+            b=HEAD + "tool: b\nmode: enforce\nmode: off\n---\n" + HEAD + "tool: c\neffectKey: {window: 90s}\n",
+            d="kind: ToolPolicy\n  tool: d\n",
+        )
+    assert refusals(tmp_path) == [
+        "P/a.yaml:4:18: timeouts.hold: '30' has no unit. Say which: 30s or 30ms.",
+        "P/a.yaml:5:11: announce: 'yes' where true or false is expected. Write true or false, without quotes.",
+        "P/b.yaml:5:1: the key 'mode' stands twice in this map, first on line 4. Keep one of them.",
+        (
+            "P/b.yaml:10:1: effectKey: not supported by this version. "
+            "Remove it: calls are told apart by their key and fingerprint alone."
+        ),
+        "P/d.yaml:2:7: not YAML: mapping values are not allowed here. Correct the syntax; later lines were not read.",
+    ]
+
+
+def test_shipped_policies_load_and_match_their_tools() -> None:
+    """What we ship is worked examples: three writes and a read, each at /tools/<tool>."""
+    policies = load_folder(ROOT / "policies").policies
+    found = {policy.tool: policies.match("POST", f"/tools/{policy.tool}") for policy in policies.policies}
+    assert {tool: policy.effect for tool, policy in found.items()} == {
+        "create_ticket": "write",
+        "refund_payment": "write",
+        "search_kb": "read",
+        "send_email": "write",
+    }
+    assert all(tool == policy.tool for tool, policy in found.items())
+
+
+def test_files_of_a_folder_are_the_yaml_ones_directly_in_it(load: Load, tmp_path: Path) -> None:
+    """Not hidden ones, not other types, not those of folders below (a ConfigMap's own are hidden there)."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "..2026_03_19").mkdir()
+    for name in ("sub/x.yaml", "..2026_03_19/y.yaml", ".z.yaml", "notes.txt", "schema.json", "a.yaml~"):
+        (tmp_path / name).write_text("no: policy\n")
+    (tmp_path / "b.yml").write_text(HEAD + "tool: b\n")
+    assert [policy.tool for policy in load(a=HEAD + "tool: a\n").policies.policies] == ["a", "b"]
+
+
+def test_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
+    """A folder that was mounted wrong must not mean that nothing is configured."""
+    (tmp_path / "empty.yaml").write_text("# nothing\n---\n")
+    assert refusals(tmp_path)[0].startswith("P:1:1: no policy in any *.yaml or *.yml file of this folder.")
+
+
+def test_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    """A missing folder, or a file where a folder should be."""
+    (tmp_path / "file").write_text("")
+    assert refusals(tmp_path / "gone")[0].startswith("P:1:1: cannot be read: No such file or directory.")
+    assert refusals(tmp_path / "file")[0].startswith("P:1:1: cannot be read: Not a directory.")
+
+
+def test_file_that_cannot_be_read_is_told_beside_the_others(tmp_path: Path) -> None:
+    """A broken link, a pipe (which must not be waited for), a folder, one too large, one that is not UTF-8."""
+    (tmp_path / "a.yaml").symlink_to("gone")
+    os.mkfifo(tmp_path / "b.yaml")
+    (tmp_path / "c.yaml").mkdir()
+    (tmp_path / "d.yaml").write_text("#" * (FILE_BYTES_MAX + 1))
+    (tmp_path / "e.yaml").write_bytes("tool: t\n# ü: ".encode() + b"\xff\n")
+    (tmp_path / "f.yaml").write_bytes("tool: x".encode("utf-16"))
+    assert refusals(tmp_path) == [
+        "P/a.yaml:1:1: cannot be read: No such file or directory. Check that it exists and that this user may read it.",
+        "P/b.yaml:1:1: not a regular file. Remove it from the folder.",
+        "P/c.yaml:1:1: cannot be read: Is a directory. Check that it exists and that this user may read it.",
+        "P/d.yaml:1:1: larger than 256 KiB. Split it into several files.",
+        "P/e.yaml:2:6: not UTF-8: octet 0xFF. Save the file as UTF-8.",
+        "P/f.yaml:1:1: not UTF-8: octet 0xFF. Save the file as UTF-8.",
+    ]
+
+
+def test_byte_order_mark_and_windows_line_ends_are_no_mistake(tmp_path: Path) -> None:
+    """What an editor on another system leaves behind."""
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf" + (HEAD + "tool: a\n").replace("\n", "\r\n").encode())
+    assert load_folder(tmp_path).policies.policies[0].tool == "a"
+
+
+def test_second_defaults_is_told(load: Load, tmp_path: Path) -> None:
+    """One for a folder: which of two would hold?"""
+    defaults = "apiVersion: holdfast.dev/v1\nkind: Defaults\nmode: off\n"
+    with pytest.raises(PolicyErrors):
+        load(a=defaults, b=HEAD + "tool: b\n---\n" + defaults)
+    assert refusals(tmp_path) == [
+        "P/b.yaml:5:1: kind: a second Defaults; the first is at P/a.yaml:1. Keep one for the folder."
+    ]
+
+
+def test_anchor_may_be_used_in_its_document(load: Load) -> None:
+    """Repetition within a policy can be spelled with YAML's own means."""
+    policy = load(a=HEAD + "tool: a\ntimeouts: {connect: &t 5s, hold: *t}\n").policies.policies[0]
+    assert policy.timeouts.connect_ms == policy.timeouts.hold_ms == 5_000
+
+
+def test_folder_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the old files and half of the new ones is a folder that never was."""
+    (tmp_path / "a.yaml").write_text(HEAD + "tool: a\nmode: enforce\n")
+    (tmp_path / "b.yaml").write_text(HEAD + "tool: b\nmode: enforce\n")
+    read, swaps = loader._read_file, iter([True])
+
+    def reading(path: Path) -> object:
+        text = read(path)
+        if next(swaps, False):
+            for name in "ab":
+                (tmp_path / f"{name}.yaml").write_text(HEAD + f"tool: {name}\nmode: off\n")
+        return text
+
+    monkeypatch.setattr(loader, "_read_file", reading)
+    assert [policy.mode for policy in load_folder(tmp_path).policies.policies] == ["off", "off"]
+
+
+def test_folder_that_never_stands_still_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading again has an end."""
+    (tmp_path / "a.yaml").write_text(HEAD + "tool: a\n")
+    seen = iter(range(1_000_000))
+    monkeypatch.setattr(loader, "snapshot", lambda _: (("a.yaml", next(seen), 0, 0),))
+    assert refusals(tmp_path)[0].startswith("P:1:1: changed each time it was read.")
+
+
+def test_snapshot_follows_links(tmp_path: Path) -> None:
+    """A ConfigMap's swap changes no name and no link that is listed, only what they lead to."""
+    for version in "12":
+        (tmp_path / f"..{version}").mkdir()
+        (tmp_path / f"..{version}" / "a.yaml").write_text(HEAD + f"tool: a{version}\n")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    before = snapshot(tmp_path)
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    assert snapshot(tmp_path) != before
+
+
+NAMES = sorted(
+    {name for path in LEAVES for name in path.split(".")} | {"apiVersion", "kind", "probe", "effectKey", "<<"}
+)
+WORDS = st.sampled_from(
+    [
+        "ToolPolicy",
+        "Defaults",
+        "PolicyTest",
+        "holdfast.dev/v1",
+        "t",
+        "no",
+        "10:30",
+        "30",
+        "2s",
+        "1MiB",
+        "2xx",
+        "404",
+        "true",
+        "null",
+        "~",
+        "header:X-A",
+        "body:/a",
+        "value:x",
+        '"body:/a == 1"',
+        "/tools/*",
+        "/x/**",
+        "http://h:1",
+        "[POST]",
+        "read",
+        "off",
+        "*a",
+        "!t x",
+        "&a b",
+        "",
+        "'",
+        "|",
+        "1e400",
+        "0x",
+        "-1",
+    ]
+) | st.text(max_size=8)
+LINES = st.tuples(st.integers(0, 3), st.sampled_from(NAMES), WORDS).map(
+    lambda parts: f"{'  ' * parts[0]}{parts[1]}: {parts[2]}"
+)
+YAML = st.lists(
+    LINES | st.sampled_from(["---", "- a", "tool: t", "apiVersion: holdfast.dev/v1", "kind: ToolPolicy"]), max_size=20
+).map("\n".join)
+VALUES = st.recursive(
+    WORDS.filter(lambda word: word.isprintable()),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")
+        | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4).map(
+            lambda entries: "{" + ", ".join(f"{name}: {value}" for name, value in entries.items()) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+POLICY = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8).map(
+    lambda entries: HEAD + "tool: t\n" + "".join(f"{name}: {value}\n" for name, value in entries.items())
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(YAML | POLICY | st.text(max_size=80) | st.binary(max_size=80), min_size=1, max_size=2))
+def test_any_files_are_policies_or_faults(tmp_path: Path, texts: list[str | bytes]) -> None:
+    """Nothing but `PolicyErrors` comes out of a folder, whatever is in it; each fault has a place and a remedy."""
+    for old in tmp_path.iterdir():
+        old.unlink()
+    for number, text in enumerate(texts):
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        (tmp_path / f"{number}.yaml").write_bytes(data)
+    try:
+        loaded = load_folder(tmp_path)
+    except PolicyErrors as errors:
+        for fault in errors.faults:
+            assert fault.place.file.startswith(str(tmp_path))
+            assert fault.place.line >= 1
+            assert fault.message
+            assert fault.remedy.endswith((".", "?"))
+        return
+    for policy in loaded.policies.policies:
+        assert loaded.policies.match("POST", policy.match.path) is not None
+        assert [shown.field for shown in loaded.shown(policy.tool)] == list(LEAVES)
+
+
+def test_reading_many_policies_takes_bounded_time(tmp_path: Path) -> None:
+    """The work is in proportion to the text: a hundred policies are parsed within the bounds of a start."""
+    body = textwrap.dedent("""
+        timeouts: {connect: 2s, upstream: 90s}
+        result: {final: [2xx, 4xx]}
+    """)
+    for number in range(100):
+        (tmp_path / f"{number}.yaml").write_text(HEAD + f"tool: t{number}" + body)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        load_folder(tmp_path)
+    finally:
+        sys.setprofile(None)
+    assert calls < 6_000_000

@@ -1,0 +1,106 @@
+"""One document against the table of fields: unknown ones, misplaced ones, those of later versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from policies.faults import PolicyErrors
+from policies.loader import Loaded
+
+Faults = Callable[[str], list[tuple[int, int, str, str]]]
+HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "column", "field", "remedy"),
+    [
+        ("timeout: {hold: 1s}", 1, "timeout", "Did you mean timeouts?"),
+        ("timeouts: {upstrem: 1s}", 12, "timeouts.upstrem", "Did you mean timeouts.upstream?"),
+        ("store_down: refuse", 1, "store_down", "Did you mean storeDown?"),
+        ("retry: {backoff: {maximum: 1s}}", 19, "retry.backoff.maximum", "Did you mean retry.backoff.max?"),
+        ("retention: 24h", 1, "retention", "Did you mean result.retention?"),
+        ("colour: red", 1, "colour", "Remove it; this document takes tool, match, effect, mode,"),
+        ("limits: {colour: red}", 10, "limits.colour", "Remove it; limits takes inFlight, waitersPerKey, requestBody."),
+        ("<<: {mode: off}", 1, "<<", "Write the fields out, or put what policies share into kind: Defaults."),
+        ("longestRun: 1h", 1, "longestRun", "Move it to the document with kind: Defaults."),
+    ],
+)
+def test_unknown_field_is_told_with_what_was_meant(
+    faults: Faults, lines: str, column: int, field: str, remedy: str
+) -> None:
+    """A misspelt field is a guard that is not there: never ignored, and the nearest name is suggested."""
+    ((line, found_column, found_field, said),) = faults(lines)
+    assert (line, found_column, found_field) == (1, column, field)
+    assert remedy in said
+
+
+@pytest.mark.parametrize(
+    ("lines", "field"),
+    [
+        ("effectKey: {fields: [body:/a], scope: thread, window: 90s, then: replay}", "effectKey"),
+        ("unknown: {probe: {get: /t}}", "unknown.probe"),
+        ("unknown: {then: resend}", "unknown.then"),
+        ("unknown: {within: 23h}", "unknown.within"),
+        ("upstream: {idempotencyHeader: Idempotency-Key}", "upstream.idempotencyHeader"),
+        ("upstream: {honoursKeyFor: 24h}", "upstream.honoursKeyFor"),
+        ("mode: observe", "mode"),
+        ("mode: deny", "mode"),
+        ("match: {tenants: [acme]}", "match.tenants"),
+        ("key: {onMissing: effect}", "key.onMissing"),
+        ("retry: {on: [not-sent, lost]}", "retry.on"),
+        ("retry: {on: [lost]}", "retry.on[0]"),
+        ("retry: {on: [5xx]}", "retry.on[0]"),
+        ("result: {auditId: body:/id}", "result.auditId"),
+    ],
+)
+def test_guard_of_a_later_version_is_refused_by_name(faults: Faults, lines: str, field: str) -> None:
+    """A guard that is configured and does not exist is worse than none: it is never silently accepted."""
+    ((_, _, found, said),) = faults(lines)
+    assert found == field
+    if field != "retry.on":
+        assert "not supported by this version" in said
+        assert not said.endswith("not supported by this version. ")
+
+
+def test_policy_test_is_refused_by_name(load: Callable[..., Loaded]) -> None:
+    """`kind: PolicyTest` is known and not there yet; its other fields are not picked on."""
+    with pytest.raises(PolicyErrors) as raised:
+        load(a="apiVersion: holdfast.dev/v1\nkind: PolicyTest\ncases: [{a: b}]\n")
+    assert [fault.message for fault in raised.value.faults] == ["PolicyTest is not supported by this version"]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (
+            "kind: ToolPolicy\ntool: t\n",
+            "a.yaml:1:1: apiVersion: missing. A policy begins with apiVersion: holdfast.dev/v1",
+        ),
+        ("apiVersion: holdfast.dev/v1\ntool: t\n", "a.yaml:1:1: kind: missing"),
+        (
+            "apiVersion: v1\nkind: ToolPolicy\ntool: t\n",
+            "a.yaml:1:13: apiVersion: 'v1' is not a version that can be read",
+        ),
+        ("apiVersion: [v1]\nkind: ToolPolicy\ntool: t\n", "a.yaml:1:13: apiVersion: a list where text is expected"),
+        ("apiVersion: holdfast.dev/v1\nkind: Policy\n", "a.yaml:2:7: kind: 'Policy' is not a kind of document"),
+        ("- a\n", "a.yaml:1:1: a list where a policy is expected"),
+        ("hello\n", "a.yaml:1:1: text where a policy is expected"),
+        (HEAD, "a.yaml:1:1: tool: missing. Name the tool that this policy is for."),
+        (
+            HEAD + "tool: t\ntimeouts:\n",
+            "a.yaml:4:1: timeouts: no value where a map is expected. Set one or more of connect,",
+        ),
+        (HEAD + "tool: t\ntimeouts: {}\n", "a.yaml:4:11: timeouts: an empty map where a map is expected"),
+        (HEAD + "tool: t\ntimeouts: 30s\n", "a.yaml:4:11: timeouts: text where a map is expected"),
+        (HEAD + "tool:\n", "a.yaml:3:1: tool: no value where text is expected"),
+        (HEAD.replace("ToolPolicy", "Defaults") + "tool: t\n", "a.yaml:3:1: tool: tool is each tool's own"),
+        (HEAD.replace("ToolPolicy", "Defaults") + "effect: read\n", "a.yaml:3:1: effect: effect is each tool's own"),
+    ],
+)
+def test_document_that_is_no_policy_says_why(load: Callable[..., Loaded], document: str, said: str) -> None:
+    """The envelope, the one field that must be there, and empty maps."""
+    with pytest.raises(PolicyErrors) as raised:
+        load(a=document)
+    assert any(said in str(fault) for fault in raised.value.faults), str(raised.value)

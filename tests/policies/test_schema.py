@@ -1,0 +1,113 @@
+"""`schema.json`: made by the code, true to the loader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from policies.faults import PolicyErrors
+from policies.fields import LEAVES
+from policies.loader import Loaded
+from policies.schema import rendered, schema
+
+FOLDER = Path(__file__).parents[2] / "policies"
+SHIPPED = sorted(FOLDER.glob("*.yaml"))
+HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\ntool: t\n"
+
+
+def complaints(text: str) -> list[str]:
+    """Return what the schema says against a YAML text."""
+    validator = jsonschema.Draft7Validator(schema())
+    return [error.message for error in validator.iter_errors(YAML(typ="safe", pure=True).load(text))]
+
+
+def test_committed_schema_is_the_generated_one() -> None:
+    """Whoever changes a field runs `holdfast policy schema > policies/schema.json`."""
+    assert (FOLDER / "schema.json").read_text() == rendered()
+
+
+def test_schema_is_a_schema() -> None:
+    """Valid by draft 7, which the YAML language server speaks."""
+    jsonschema.Draft7Validator.check_schema(json.loads(rendered()))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_policy_satisfies_the_schema_that_it_names(path: Path) -> None:
+    """And its first line tells editors where the schema is."""
+    text = path.read_text()
+    assert text.startswith("# yaml-language-server: $schema=./schema.json\n")
+    assert not complaints(text)
+
+
+def test_every_field_has_a_description_and_a_default() -> None:
+    """An editor can say what a field is for and what it is if left out."""
+    properties = schema()["definitions"]["ToolPolicy"]["properties"]
+    for path in LEAVES:
+        if path == "longestRun":
+            continue
+        here = {"properties": properties}
+        for name in path.split("."):
+            here = here["properties"][name]
+        assert here["description"].endswith(".")
+        assert "default" in here or path in {"tool", "match.method", "match.path"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "timeouts: {hold: 30}",
+        "timeouts: {hold: 10:30}",
+        "announce: yes",
+        "mode: on",
+        "mode: deny",
+        "effectKey: {}",
+        "colour: red",
+        "upstream: {url: tools:9000}",
+        "upstream: {url: http://t/p}",
+        "key: {from: [header:A]}",
+        "key: {from: [[header:X_A]]}",
+        "key: {tenant: body:/a}",
+        "match: {method: post}",
+        "match: {path: a}",
+        "result: {final: [1xx]}",
+        "result: {final: [99]}",
+        "result: {failedIf: [body:/a]}",
+        "limits: {inFlight: 0}",
+        "limits: {inFlight: '1'}",
+        "result: {maxBody: 1}",
+        "timeouts: {}",
+        "retry: {on: [lost]}",
+        "longestRun: 1h",
+        "fingerprint: {ignore: [body:a]}",
+        "unknown: {then: resend}",
+    ],
+)
+def test_what_the_schema_underlines_the_loader_refuses(load: Callable[..., Loaded], lines: str) -> None:
+    """The editor and `policy check` agree on these mistakes."""
+    assert complaints(HEAD + lines)
+    with pytest.raises(PolicyErrors):
+        load(a=HEAD + lines)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "match: {method: [PUT, POST], path: /a/*/b/**}",
+        "key: {tenant: value:acme, principal: null}",
+        "upstream: {url: null}",
+        "mode: off",
+        "result: {final: [2xx, 404, '408'], notFinal: [], failedIf: ['body:/a == \"x\"']}",
+        "retry: {on: []}",
+        "upstream: {url: 'http://[::1]:80'}",
+        "key: {from: [[body:/a~1b/0, value:x]]}",
+    ],
+)
+def test_what_the_loader_takes_the_schema_takes(load: Callable[..., Loaded], lines: str) -> None:
+    """No line under a correct policy."""
+    assert not complaints(HEAD + lines)
+    assert load(a=HEAD + lines).policies.of_tool("t") is not None
