@@ -41,7 +41,13 @@ def emit(form: Form, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
                 table.add_column(column.replace("_", " ").upper(), overflow="fold")
             for row in rows:
                 table.add_row(*(_cell(row.get(column)) for column in columns))
-            Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False).print(table)
+            if sys.stdout.isatty():
+                Console(highlight=False).print(table)
+            else:
+                plain = Console(width=PIPE_COLUMNS, highlight=False, color_system=None)
+                with plain.capture() as printed:
+                    plain.print(table)
+                click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
         case "json":
             click.echo(msgspec.json.format(msgspec.json.encode(list(rows)), indent=2))
         case "jsonl":

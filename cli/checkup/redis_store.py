@@ -60,9 +60,9 @@ def judge(info: Info, append_fsync: str | None) -> list[Finding]:
 
 
 def version(info: Info) -> Finding:
-    """6.2 brought what the scripts use; Valkey counts on from Redis 7.2."""
+    """6.2 brought what the scripts use; Valkey counts on from there."""
     name, told = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
-    if name == "Redis" and tuple(int(part) for part in told.split(".")[:2]) < OLDEST:
+    if tuple(int(part) for part in told.split(".")[:2]) < OLDEST:
         return error("store-version", f"{name} {told} is too old", "use Redis 6.2 or newer, or Valkey")
     return ok("store-version", f"{name} {told}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -92,10 +93,9 @@ def test_store_that_does_not_answer_ends_with_5_after_the_machine_was_shown() ->
     assert "cannot be reached" in ended.stderr
 
 
+@pytest.mark.timeout(3)
 def test_server_that_accepts_and_says_nothing_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listening port is not an answer: the deadline ends the wait."""
-    import socket
-
     monkeypatch.setattr("cli.checkup.redis_store.DEADLINE_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ended = examine("--store", f"redis://127.0.0.1:{silent.getsockname()[1]}/0")

@@ -33,6 +33,7 @@ def test_table_in_a_pipe_keeps_each_row_on_one_line(capsys: pytest.CaptureFixtur
     assert heading.split() == ["TOOL", "STATE"]
     assert first.split() == ["create_ticket", "unknown"]
     assert second.split()[1] == "x" * 150
+    assert first == first.rstrip()
 
 
 def test_table_shows_square_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

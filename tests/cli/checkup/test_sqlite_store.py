@@ -107,6 +107,7 @@ def test_file_system_of_the_nearest_mount_decides(kind: str, severity: str) -> N
     """A volume mounted below the root counts, not the root."""
     mounts = {Path("/"): "overlay", Path("/var/lib"): kind, Path("/var/library"): "nfs"}
     assert filesystem(Path("/var/lib/holdfast"), mounts).severity == severity
+    assert filesystem(Path("/var/lib"), mounts).severity == severity
 
 
 def test_file_systems_that_the_store_refuses_are_errors_here() -> None:
