@@ -11,22 +11,23 @@ Nothing here touches the file: calls go to the writer's thread (`ledger.stores.s
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import logging
 from typing import cast
 
 from ledger.key import Ref
 from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
 from ledger.stores.clock import Clock, steady_clock
+from ledger.stores.sqlite_calls import Calls
 from ledger.stores.sqlite_places import Answer, Due, Read, Renew, Swap, Unknowns, Work
-from ledger.stores.sqlite_writer import Waiting, Writer
+from ledger.stores.sqlite_writer import Writer
 from ledger.stores.watches import Watches
 
-WAITING_MAX = 8_192
-"""Calls in the queue; a quarter of a second's work, so what is let in can be answered within the deadline."""
+log = logging.getLogger(__name__)
+
 START_S = 30.0
 """Opening may have to recover a log and check a file: longer than a call may take, and bounded all the same."""
 CLOSE_S = 10.0
-"""Writing what waits and folding the log in; past this the disk hangs, and the log is recovered at the next start."""
+"""Folding the log in; past this the disk hangs, and the log is recovered at the next start."""
 
 
 class SqliteStore:
@@ -46,39 +47,36 @@ class SqliteStore:
         self._deadline_s = deadline_ms / 1_000
         self._bytes_max = bytes_max
         self._clock = clock or steady_clock()
-        self._writer: Writer | None = None
         self._watches = Watches()
-        self._waiting: deque[Waiting] = deque()
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._writer: Writer | None = None
+        self._calls: Calls | None = None
 
     async def start(self) -> None:
         """See `ledger.store.Store.start`. `UnfitStore` names the file and what to do about it."""
-        self._loop = asyncio.get_running_loop()
-        writer = Writer(self._path, self._clock, self._bytes_max, self._deliver)
-        self._answered = writer.answered
+        loop = asyncio.get_running_loop()
+        writer = Writer(self._path, self._clock, self._bytes_max)
+        calls = Calls(self._deadline_s, writer.take, lambda changed: self._watches.tell(loop, changed))
         try:
             async with asyncio.timeout(START_S):
-                await writer.open()
-        except BaseException as error:
-            writer.waiting.put(None)  # should it open after all, it lets go again
-            if isinstance(error, TimeoutError):
-                raise StoreUnavailable(f"the ledger {self._path} did not open within {START_S:.0f} s") from None
-            raise
-        self._writer = writer
+                await writer.open(calls.deliver)
+        except TimeoutError:
+            raise StoreUnavailable(f"the ledger {self._path} did not open within {START_S:.0f} s") from None
+        self._writer, self._calls = writer, calls
 
     async def close(self) -> None:
-        """See `ledger.store.Store.close`: what waits is written first."""
-        writer, self._writer = self._writer, None
-        if writer is None:
+        """See `ledger.store.Store.close`: what was asked before is written first."""
+        writer, calls = self._writer, self._calls
+        self._writer = self._calls = None
+        if writer is None or calls is None:
             return
-        writer.waiting.put(None)
+        await calls.ended()
         try:
             async with asyncio.timeout(CLOSE_S):
-                await writer.ended.wait()
+                await writer.close()
         except TimeoutError:
-            raise StoreUnavailable(f"the ledger {self._path} did not close within {CLOSE_S:.0f} s") from None
-        finally:
-            self._deliver()
+            log.warning(
+                "the ledger %s did not close within %.0f s: it is recovered at the next start", self._path, CLOSE_S
+            )
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         """See `ledger.store.Store.swap`."""
@@ -91,7 +89,7 @@ class SqliteStore:
     async def watch(self, ref: Ref) -> Present | None:
         """See `ledger.store.Store.watch`."""
         reading = self._ask(Read(ref))
-        self._watches.add(ref.operation)
+        self._watches.add(ref.operation)  # no swap that this reading misses can be told of before
         return cast("Present | None", await reading)
 
     def listen(self, listener: Listener) -> None:
@@ -111,48 +109,6 @@ class SqliteStore:
         return cast("list[UnknownCount]", await self._ask(Unknowns()))
 
     def _ask(self, work: Work) -> asyncio.Future[Answer]:
-        writer = self._writer
-        if writer is None:
+        if self._calls is None:
             raise StoreUnavailable("the SQLite ledger is closed")
-        if writer.waiting.qsize() >= WAITING_MAX:
-            raise StoreUnavailable(f"the SQLite ledger is overloaded: {WAITING_MAX} calls wait already")
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        call = Waiting(work, future, self._loop.time())
-        self._waiting.append(call)
-        writer.waiting.put(call)
-        if self._watchdog is None:
-            self._watchdog = self._loop.call_later(self._deadline_s, self._watch_over)
-        return future
-
-    def _deliver(self) -> None:
-        """Hand out the answers that are there."""
-        while self._answered:
-            group = self._answered.popleft()
-            for call in group.calls:
-                future = call.future
-                if future.done():
-                    continue
-                answer = call.answer
-                if isinstance(answer, StoreUnavailable):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-            self._watches.tell(self._loop, group.changed)
-        while self._waiting and self._waiting[0].future.done():
-            self._waiting.popleft()
-
-    def _watch_over(self) -> None:
-        """Fail the calls that have waited for the whole deadline: one timer for all of them, not one each."""
-        self._deliver()  # the loop itself may have been the slow one: what is answered counts
-        limit_s = self._loop.time() - self._deadline_s
-        while self._waiting and self._waiting[0].since_s <= limit_s:
-            call = self._waiting.popleft()
-            call.work = None  # not begun, it never will be; and what it carries is let go
-            if not call.future.done():
-                text = f"the SQLite ledger did not answer within {self._deadline_s * 1000:.0f} ms"
-                call.future.set_exception(StoreUnavailable(text))
-        if self._waiting:
-            after = self._waiting[0].since_s + self._deadline_s
-            self._watchdog = self._loop.call_at(after, self._watch_over)
-        else:
-            self._watchdog = None
+        return self._calls.ask(work)

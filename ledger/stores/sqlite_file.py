@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 PAGE_BYTES = 4096
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 """Files up to here are checked whole at start (some 0.2 s); larger ones page by page, as they are read."""
+LOG_PAGES_MAX = 4_000
+"""A call folds the log into the file once it has this many pages (16 MiB), if no idle moment came before: some
+milliseconds, for one group in several hundred."""
 BUSY_MS = 500
 """How long a start waits for another program to let go; once started, nobody else can hold a lock."""
 
@@ -97,6 +100,7 @@ def open_ledger(path: Path, *, bytes_max: int | None = None) -> sqlite3.Connecti
         _check_kind(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES_MAX}")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: a plain flush stops at the disk's cache
         connection.execute("PRAGMA trusted_schema = OFF")
         if bytes_max is not None:

@@ -1,7 +1,7 @@
 """The one thread that touches the ledger's file: whatever waits goes into one transaction, and is flushed once.
 
-A flush to disk costs more than all SQL of a call, so calls that arrive while one is under way share the next. Calls of
-a group are concurrent with each other (none was answered yet): any order among them is a true one; they keep theirs.
+A flush to disk costs more than all SQL of a call, so calls that wait (`ledger.stores.sqlite_calls`) share one. They are
+concurrent with each other (none was answered yet): any order among them is a true one; they keep theirs.
 """
 
 from __future__ import annotations
@@ -11,21 +11,19 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable
 
 from ledger.store import StoreUnavailable, UnfitStore
 from ledger.stores.clock import Clock
+from ledger.stores.sqlite_calls import Group
 from ledger.stores.sqlite_errors import at_start, is_of_one_call, unavailable
 from ledger.stores.sqlite_file import Owned, open_ledger
-from ledger.stores.sqlite_places import WRITTEN, Answer, Places, Renew, Swap, Work
+from ledger.stores.sqlite_places import WRITTEN, Places, Renew, Swap
 
 log = logging.getLogger(__name__)
 
-GROUP_MAX = 256
-"""Calls in one transaction: enough to share a flush among all that wait, few enough to end within the deadline."""
 IDLE_S = 1.0
-"""How long the thread waits for a call before it looks for something to delete."""
+"""How long the thread waits for a call before it tidies up."""
 PURGE_MAX = 256
 """Places and results deleted in one go, so that no call waits long behind it."""
 PURGE_EVERY_MS = 1_000
@@ -33,52 +31,41 @@ PURGE_AGAIN_MS = 20
 """How soon again after a full batch: some 12,000 a second, as fast as they can come in."""
 
 
-class Waiting:
-    """A call on its way. `work` is None once its caller gave up; the writer sets `answer`, the loop the `future`."""
-
-    __slots__ = ("answer", "future", "since_s", "work")
-
-    def __init__(self, work: Work, future: asyncio.Future[Answer], since_s: float) -> None:
-        self.work: Work | None = work
-        self.future = future
-        self.since_s = since_s
-        self.answer: Answer | StoreUnavailable = None
-
-
-class Group:
-    """Calls that were answered together, and the operations whose places they changed."""
-
-    __slots__ = ("calls", "changed")
-
-    def __init__(self, calls: list[Waiting], changed: list[str]) -> None:
-        self.calls = calls
-        self.changed = changed
-
-
 class Writer:
-    """Owns file and connection from `open` on, in its own thread.
+    """Owns file and connection from `open` to `close`, in its own thread.
 
-    `waiting` takes calls, and None to stop. A group is in `answered` before `deliver` is called for it, on the loop.
+    `take` gives it a group, from the loop; the `deliver` given to `open` gets it back answered, on the loop.
     """
 
-    def __init__(self, path: str, clock: Clock, bytes_max: int | None, deliver: Callable[[], None]) -> None:
-        self.waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self.answered: deque[Group] = deque()
-        self.ended = asyncio.Event()
+    def __init__(self, path: str, clock: Clock, bytes_max: int | None) -> None:
         self.transactions = 0
+        """Begun since the start, for those who want to know how well calls share them."""
         self._path = path
         self._clock = clock
         self._bytes_max = bytes_max
-        self._deliver = deliver
+        self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
+        self.take: Callable[[Group], None] = self._groups.put
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended = asyncio.Event()
         self._purge_at_ms = 0
+        self._folded = 0
 
-    async def open(self) -> None:
+    async def open(self, deliver: Callable[[Group], None]) -> None:
         """Start the thread; return once the ledger is open. Raises `UnfitStore`, `StoreUnavailable`."""
+        self._deliver = deliver
         # A daemon: a disk that hangs in a flush must not keep the process from ending.
         threading.Thread(target=self._live, name="holdfast-sqlite", daemon=True).start()
-        await self._opened
+        try:
+            await self._opened
+        except BaseException:
+            self._groups.put(None)  # given up on: should it open after all, it lets go again
+            raise
+
+    async def close(self) -> None:
+        """Return once the groups taken are answered and the file is let go."""
+        self._groups.put(None)
+        await self._ended.wait()
 
     def _live(self) -> None:
         try:
@@ -94,7 +81,7 @@ class Writer:
         except (UnfitStore, sqlite3.Error, OSError) as error:
             self._on_loop(self._fail_to_open, at_start(self._path, error))
         finally:
-            self._on_loop(self.ended.set)
+            self._on_loop(self._ended.set)
 
     def _work(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -104,50 +91,40 @@ class Writer:
         self._places.adopt(self._clock())
         self._execute("COMMIT")
         self._on_loop(self._succeed_to_open)
-        going_on = True
-        while going_on:
-            group, going_on = self._take()
-            if group:
-                self._answer(group)
+        while self._serve():
             if self._clock() >= self._purge_at_ms:
                 self._purge()
 
-    def _take(self) -> tuple[list[Waiting], bool]:
-        """Return what waits, in order, and False when the word to stop came behind it."""
-        group: list[Waiting] = []
+    def _serve(self) -> bool:
+        """Answer the next group, if one comes soon; say whether to go on."""
         try:
-            call = self.waiting.get(timeout=IDLE_S)
+            group = self._groups.get(timeout=IDLE_S)
         except queue.Empty:
-            return group, True
-        while call is not None:
-            group.append(call)
-            if len(group) == GROUP_MAX or self.waiting.empty():
-                return group, True
-            call = self.waiting.get_nowait()  # nobody else takes: what is not empty stays so
-        return group, False
-
-    def _answer(self, calls: list[Waiting]) -> None:
-        """Carry out `calls` in one transaction; when that fails, none of them happened, and all are told why."""
-        changed: list[str] = []
+            self._fold()
+            return True
+        if group is None:
+            return False
         try:
-            self._transact(calls, changed)
+            self._transact(group)
         except Exception as error:  # whatever it was: every caller must hear of it, and the thread must live on
             if not isinstance(error, sqlite3.Error):
                 log.exception("the SQLite writer met what it does not know")
-            changed.clear()
             self._roll_back()
-            for call in calls:
+            group.changed.clear()
+            for call in group.calls:
                 call.answer = unavailable(error)
-        self.answered.append(Group(calls, changed))
-        self._on_loop(self._deliver)
+        group.answered = True
+        self._on_loop(self._deliver, group)
+        return True
 
-    def _transact(self, calls: list[Waiting], changed: list[str]) -> None:
+    def _transact(self, group: Group) -> None:
+        """Carry out the group's calls in one transaction: all that it wrote is on disk when this returns."""
         now = self._clock()
-        writes = any(isinstance(call.work, Swap | Renew) for call in calls)
+        writes = any(isinstance(call.work, Swap | Renew) for call in group.calls)
         if writes:  # reads alone need no transaction, and work on a disk that is full
             self._execute("BEGIN IMMEDIATE")
             self.transactions += 1
-        for call in calls:
+        for call in group.calls:
             work = call.work
             if work is None:
                 continue  # its caller gave up before it began: nobody would settle what it claims
@@ -159,7 +136,7 @@ class Writer:
                 call.answer = unavailable(error)
                 continue
             if answer is WRITTEN and isinstance(work, Swap):
-                changed.append(work.ref.operation)
+                group.changed.append(work.ref.operation)
         if writes:
             self._execute("COMMIT")
 
@@ -169,6 +146,16 @@ class Writer:
                 self._execute("ROLLBACK")
         except sqlite3.Error:
             log.exception("the SQLite ledger could not be rolled back; its next transaction will try again")
+
+    def _fold(self) -> None:
+        """Fold the log into the file while nobody waits: calls seldom have to then, and a start has less to recover."""
+        if self._folded == self.transactions:
+            return
+        self._folded = self.transactions
+        try:
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            log.warning("the log could not be folded in: %s", unavailable(error))
 
     def _purge(self) -> None:
         """Delete a bounded lot of what is past its time; a failure waits for the next time, and harms no call."""

@@ -1,0 +1,135 @@
+"""The event loop's side of the SQLite store: calls gather, go to the writer as one group, and come back answered.
+
+One group is under way at a time; what is asked meanwhile is the next one. A group leaves at the end of a turn of the
+loop, so that it holds all that was asked in it, and the writer's thread does not wake while the loop still holds the
+interpreter. With a queue that the thread emptied call by call, half as many calls shared a flush, and the two threads
+fought for the interpreter: 95 microseconds of CPU for a claim and its settle at concurrency 16, in place of 59.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from ledger.store import StoreUnavailable
+from ledger.stores.sqlite_places import Answer, Work
+
+GROUP_MAX = 256
+"""Calls in one transaction: enough to share a flush among all that wait, few enough to end within the deadline."""
+WAITING_MAX = 8_192
+"""Calls that wait for their group: less than half a second's work, so that what is let in can be answered in time."""
+
+
+class Call:
+    """A call on its way. `work` is None once its caller gave up; the writer sets `answer`, the loop the `future`."""
+
+    __slots__ = ("answer", "future", "since_s", "work")
+
+    def __init__(self, work: Work, future: asyncio.Future[Answer], since_s: float) -> None:
+        self.work: Work | None = work
+        self.future = future
+        self.since_s = since_s
+        self.answer: Answer | StoreUnavailable = None
+
+
+class Group:
+    """Calls answered together. The writer fills in `changed`, the operations that it wrote, and last `answered`."""
+
+    __slots__ = ("answered", "calls", "changed")
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = calls
+        self.changed: list[str] = []
+        self.answered = False
+
+
+class Calls:
+    """Bounded in number, and each in time. `hand_over` takes a group to the writer; `tell` hears what was changed."""
+
+    def __init__(
+        self, deadline_s: float, hand_over: Callable[[Group], None], tell: Callable[[list[str]], None]
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._hand_over = hand_over
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Call] = deque()
+        self._unanswered: deque[Call] = deque()
+        self._under_way: Group | None = None
+        self._leaving = False
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    def ask(self, work: Work) -> asyncio.Future[Answer]:
+        """Return a future of the answer. Raises `StoreUnavailable` when too many wait already."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise StoreUnavailable(f"the SQLite ledger is overloaded: {WAITING_MAX} calls wait already")
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        call = Call(work, future, self._loop.time())
+        self._waiting.append(call)
+        self._unanswered.append(call)
+        if not self._leaving and self._under_way is None:
+            self._leaving = True
+            self._loop.call_soon(self._leave)
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_later(self._deadline_s, self._watch_over)
+        return future
+
+    def deliver(self, group: Group) -> None:
+        """Hand out the answers of `group`, wake who watches, and let the next group leave."""
+        for call in group.calls:
+            future = call.future
+            if future.done():
+                continue
+            answer = call.answer
+            if isinstance(answer, StoreUnavailable):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        if group is not self._under_way:
+            return  # the watchdog was here first
+        self._under_way = None
+        self._tell(group.changed)
+        self._drop_answered()
+        if self._waiting:
+            self._leaving = True
+            self._loop.call_soon(self._leave)
+
+    async def ended(self) -> None:
+        """Return once every call has its answer or has failed: within the deadline, if none is added."""
+        while self._unanswered:
+            await asyncio.wait([call.future for call in self._unanswered])
+            self._drop_answered()
+
+    def _leave(self) -> None:
+        self._leaving = False
+        calls: list[Call] = []
+        while self._waiting and len(calls) < GROUP_MAX:
+            call = self._waiting.popleft()
+            if not call.future.done():  # nobody would settle what it claims
+                calls.append(call)
+        if calls:
+            self._under_way = Group(calls)
+            self._hand_over(self._under_way)
+
+    def _watch_over(self) -> None:
+        """Fail what has waited for the whole deadline: one timer for all calls, not one each."""
+        if self._under_way is not None and self._under_way.answered:
+            self.deliver(self._under_way)  # the loop was the slow one: what is answered counts
+        limit_s = self._loop.time() - self._deadline_s
+        while self._unanswered and self._unanswered[0].since_s <= limit_s:
+            call = self._unanswered.popleft()
+            call.work = None  # if it has not begun, it never will; and what it carries is let go
+            if not call.future.done():
+                text = f"the SQLite ledger did not answer within {self._deadline_s * 1000:.0f} ms"
+                call.future.set_exception(StoreUnavailable(text))
+        self._drop_answered()
+        self._watchdog = None
+        if self._unanswered:
+            after_s = self._unanswered[0].since_s + self._deadline_s
+            self._watchdog = self._loop.call_at(after_s, self._watch_over)
+
+    def _drop_answered(self) -> None:
+        for calls in (self._unanswered, self._waiting):
+            while calls and calls[0].future.done():
+                calls.popleft()
