@@ -74,9 +74,7 @@ class SqliteStore:
             async with asyncio.timeout(CLOSE_S):
                 await writer.close()
         except TimeoutError:
-            log.warning(
-                "the ledger %s did not close within %.0f s: it is recovered at the next start", self._path, CLOSE_S
-            )
+            log.warning("the ledger %s did not close in time: it is recovered at the next start", self._path)
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         """See `ledger.store.Store.swap`."""

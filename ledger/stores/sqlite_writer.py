@@ -163,12 +163,14 @@ class Writer:
         wait_ms = PURGE_EVERY_MS
         try:
             self._execute("BEGIN IMMEDIATE")
-            if self._places.purge(now, PURGE_MAX) == PURGE_MAX:
-                wait_ms = PURGE_AGAIN_MS
+            deleted = self._places.purge(now, PURGE_MAX)
             self._execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 -- whatever it was, it can wait, and the thread must live on
             log.warning("nothing could be deleted: %s", unavailable(error))
             self._roll_back()
+        else:
+            self.transactions += deleted > 0
+            wait_ms = PURGE_AGAIN_MS if deleted == PURGE_MAX else PURGE_EVERY_MS
         self._purge_at_ms = now + wait_ms
 
     def _succeed_to_open(self) -> None:
