@@ -43,7 +43,7 @@ LAWFUL = {
     "requirements/lock.txt": "names nothing, but carries the resolver that could",
 }
 
-PURE_THIRD_PARTIES = {"msgspec", "rfc8785", "jsonpointer"}
+PURE_THIRD_PARTIES = {"msgspec", "rfc8785"}
 
 EXCUSED = {
     "*/__init__.py": "names its package",
