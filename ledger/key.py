@@ -7,14 +7,14 @@ find a record. Parts are length-prefixed and tagged with their source: ids that 
 
 from __future__ import annotations
 
-import base64
+import functools
 import hashlib
 from urllib.parse import quote
 
 from msgspec import Struct
 
 OPERATION_BITS = 160
-"""Enough that no two calls of a deployment meet, short enough to read aloud; 32 base32 characters."""
+"""Enough that no two calls of a deployment ever meet; 40 hexadecimal digits."""
 
 
 class Key(Struct, frozen=True):
@@ -34,15 +34,16 @@ class Ref(Struct, frozen=True):
 
 
 def operation_id(key: Key) -> str:
-    """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in lower-case base32."""
+    """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in hexadecimal."""
     digest = hashlib.sha256()
     for part in (key.tenant, key.tool, key.source, *key.parts):
         data = part.encode("utf-8", "surrogateescape")
         digest.update(b"%d:" % len(data))
         digest.update(data)
-    return "op_" + base64.b32encode(digest.digest()[: OPERATION_BITS // 8]).decode("ascii").lower()
+    return "op_" + digest.hexdigest()[: OPERATION_BITS // 4]
 
 
+@functools.lru_cache(maxsize=4096)
 def scope_of(tenant: str, tool: str) -> str:
     """Return `tenant/tool`, percent-encoded so that neither part can hold a brace or a slash."""
     return f"{quote(tenant, safe='', errors='surrogateescape')}/{quote(tool, safe='')}"

@@ -27,7 +27,7 @@ from proxy.health_port import Health, health_app, watch_lag
 from proxy.leases import Leases
 from proxy.log import Level, Log
 from proxy.metrics import Metrics
-from proxy.origins import Origins
+from proxy.origins import parse_origin
 from proxy.server import make_server
 from proxy.upstream.pool import Upstream
 from proxy.works import Works
@@ -67,7 +67,7 @@ class Proxy:
         self._upstream = Upstream()
         books = Books(store, self.metrics, ids(), settings.lease_ms)
         self.works = Works(books, self._upstream, self.metrics, self.log)
-        self._port = DataPort(self.works, Guard(self.works), lambda: self._live.current, Origins(settings.upstream))
+        self._port = DataPort(self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream))
         self._leases = Leases(self.works, settings.lease_ms, random.random)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()

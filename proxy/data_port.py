@@ -19,13 +19,13 @@ from policies.model import ToolPolicy
 from proxy import answer, body, identity
 from proxy.answer import Answer
 from proxy.arrival import Arrival
-from proxy.fields import ALWAYS_CONTROL, Incoming, is_json, sort_request
+from proxy.fields import Incoming, is_json, sort_request
 from proxy.forward import Origin, Outbound
 from proxy.guard import Guard
-from proxy.origins import Origins
 from proxy.passing import pass_on
 from proxy.problems import Kind, Refused
 from proxy.response import AnswerWriter, as_response
+from proxy.rules import Ruled, Rules
 from proxy.works import Works
 
 PATIENCE_MARGIN_MS = 200
@@ -38,26 +38,25 @@ NO_CALL = Call()
 class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
-    __slots__ = ("call", "operation", "payload_hash", "policy", "start_s")
+    __slots__ = ("call", "fingerprint", "operation", "policy", "start_s")
 
     def __init__(self) -> None:
         self.start_s = time.perf_counter()
         self.policy: ToolPolicy | None = None
         self.call = NO_CALL
         self.operation = ""
-        self.payload_hash = ""
+        self.fingerprint = ""
 
 
 class DataPort:
-    """Handles the requests of callers. `policies` yields the set that is in force."""
+    """Handles the requests of callers. `policies` yields the set that is in force, `default` is `--upstream`."""
 
-    def __init__(self, works: Works, guard: Guard, policies: Callable[[], PolicySet], origins: Origins) -> None:
+    def __init__(self, works: Works, guard: Guard, policies: Callable[[], PolicySet], default: Origin) -> None:
         self._works = works
         self._guard = guard
         self._policies = policies
-        self._origins = origins
-        self._named_for: PolicySet | None = None
-        self._named = ALWAYS_CONTROL
+        self._default = default
+        self._rules = Rules(policies(), default)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises but for a caller that is gone."""
@@ -70,88 +69,98 @@ class DataPort:
         try:
             await writer.send()
         finally:
-            self._note(request, told, given, writer.bytes_written)
+            self._note(request.method, told, given, writer.bytes_written)
         return as_response(writer)
 
     async def _answer(self, request: web.BaseRequest, told: Told) -> Answer:
-        policies = self._policies()
+        rules = self._in_force()
         _check_form(request)
-        incoming = sort_request(request.raw_headers, self._control_names(policies), "Connection" in request.headers)
-        _check_framing(request, incoming)
-        policy = policies.match(request.method, request.raw_path.partition("?")[0])
-        told.policy = policy
-        origin = self._origins.of(policy)
+        incoming = sort_request(request.raw_headers, rules.controls)
+        if incoming.transfer_encoding:
+            _check_framing(request, incoming)
+        ruled = rules.of(request.method, request.raw_path.partition("?")[0])
+        policy = told.policy = ruled.policy
         if policy.effect == "read":
-            return await self._pass(request, incoming, policy, origin, told, "")
+            return await self._pass(request, incoming, ruled, told, "")
         if policy.mode == "off":
-            return await self._pass(request, incoming, policy, origin, told, "off")
+            return await self._pass(request, incoming, ruled, told, "off")
         data = await body.read_whole(request, incoming, policy.limits.request_body_bytes)
-        key = identity.key_of(policy, incoming, data)
+        key = ruled.identity.key(incoming, data)
         if key is None:
             if policy.key.on_missing == "forward":
-                return await self._pass(request, incoming, policy, origin, told, "no-key", data)
-            raise Refused(Kind.KEY_MISSING, f"send {identity.describe_sources(policy.key)}")
-        return await self._guard.call(self._arrival(request, incoming, policy, origin, key, data, told))
+                return await self._pass(request, incoming, ruled, told, "no-key", data)
+            raise Refused(Kind.KEY_MISSING, f"send {ruled.identity.wanted()}")
+        return await self._guard.call(self._arrival(request, incoming, ruled, key, data, told))
 
     def _arrival(
-        self, request: web.BaseRequest, incoming: Incoming, policy: ToolPolicy, origin: Origin, key: Key, data: bytes,
-        told: Told,
-    ) -> Arrival:  # fmt: skip
-        method, target = request.method.encode(), request.raw_path.encode("utf-8", "surrogateescape")
+        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, key: Key, data: bytes, told: Told
+    ) -> Arrival:
+        policy = ruled.policy
+        method, target = request.method.encode(), request.raw_path.encode()
         mark = fingerprint(
-            method, target, data, policy.fingerprint.ignore, identity.principal_of(policy.key, incoming),
+            method, target, data, policy.fingerprint.ignore, ruled.identity.principal(incoming),
             is_json(incoming.content_type),
         )  # fmt: skip
         ref = ref_of(key)
         told.operation = ref.operation
         told.call = identity.call_of(policy, key.tenant, incoming)
-        told.payload_hash = self._works.log.keyed(mark)
+        told.fingerprint = mark
         outbound = Outbound(
-            origin, method, target, tuple(incoming.onward), data, connect_ms=policy.timeouts.connect_ms,
+            ruled.origin, method, target, tuple(incoming.onward), data, connect_ms=policy.timeouts.connect_ms,
             keep_bytes_max=policy.result.body_bytes_max,
         )  # fmt: skip
-        writer = request.writer
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
-        return Arrival(
-            policy, ref, told.call, mark, outbound, lambda: (t := writer.transport) is None or t.is_closing(), patience_ms
-        )
+        return Arrival(policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms)
 
     async def _pass(
-        self, request: web.BaseRequest, incoming: Incoming, policy: ToolPolicy, origin: Origin, told: Told, why: str,
-        data: bytes | None = None,
-    ) -> Answer:  # fmt: skip
+        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, told: Told, why: str, data: bytes | None = None
+    ) -> Answer:
         """Forward without a claim: reads, and writes that the policy exempts (`why` says for which reason)."""
+        works, policy = self._works, ruled.policy
         told.call = identity.call_of(policy, "", incoming)
         if why:
-            self._works.metrics.unprotected.labels(policy.tool, why).inc()
+            works.metrics.unprotected.labels(policy.tool, why).inc()
         outcome: answer.Outcome = "unprotected" if why else "read"
-        works = self._works
-        given = await pass_on(works.forward, works.metrics, policy, origin, request, incoming, outcome, data)
+        given = await pass_on(works.forward, works.metrics, policy, ruled.origin, request, incoming, outcome, data)
         if why:
             given.headers += ((b"Holdfast-Outcome", b"unprotected"),)
         return given
 
-    def _control_names(self, policies: PolicySet) -> frozenset[bytes]:
-        if policies is not self._named_for:
-            everything = (*policies.policies, policies.unmatched_write)
-            self._named = ALWAYS_CONTROL | identity.control_names(everything)
-            self._named_for = policies
-        return self._named
+    def _in_force(self) -> Rules:
+        policies = self._policies()
+        if policies is not self._rules.policies:
+            self._rules = Rules(policies, self._default)
+        return self._rules
 
-    def _note(self, request: web.BaseRequest, told: Told, given: Answer, sent: int) -> None:
+    def _note(self, method: str, told: Told, given: Answer, sent: int) -> None:
         """Count and log one answered request."""
         seconds = time.perf_counter() - told.start_s
-        policy, call, works = told.policy, told.call, self._works
-        tool = policy.tool if policy is not None else ""
+        works = self._works
+        tool = told.policy.tool if told.policy is not None else ""
         works.metrics.answered(tool, given.outcome, seconds)
         if given.upstream_s is not None and given.outcome != "read":
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
-        works.log.request(
-            operation=told.operation, tenant=call.tenant, tool=tool, thread_id=call.thread_id, run_id=call.run_id,
-            step_id=call.step_id, tool_call_id=call.tool_call_id, payload_hash=told.payload_hash, outcome=given.outcome,
-            how=given.how, problem=given.problem, attempt=given.attempt, method=request.method, status=given.status,
-            upstream_status=given.upstream_status, duration_ms=round(seconds * 1_000, 3), late=given.late, bytes=sent,
-        )  # fmt: skip
+        if works.log.wants_requests:
+            works.log.request(
+                told.call, told.operation, works.log.keyed(told.fingerprint) if told.fingerprint else "",
+                outcome=given.outcome, how=given.how, problem=given.problem, attempt=given.attempt, method=method,
+                status=given.status, upstream_status=given.upstream_status, duration_ms=round(seconds * 1_000, 3),
+                late=given.late, bytes=sent,
+            )  # fmt: skip
+
+
+class Caller:
+    """Whether the one who asked is still there."""
+
+    __slots__ = ("_writer",)
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._writer = request.writer
+
+    def gone(self) -> bool:
+        """Say whether the caller has hung up."""
+        transport = self._writer.transport
+        return transport is None or transport.is_closing()
 
 
 def _check_form(request: web.BaseRequest) -> None:
@@ -170,8 +179,6 @@ def _check_form(request: web.BaseRequest) -> None:
 def _check_framing(request: web.BaseRequest, incoming: Incoming) -> None:
     """Refuse bodies whose end two parties could see differently (RFC 9112, 6.1 and 6.3)."""
     coding = incoming.transfer_encoding
-    if not coding:
-        return
     if incoming.content_length is not None:
         raise Refused(Kind.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other", close=True)
     if request.version < HttpVersion11:

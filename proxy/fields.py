@@ -23,6 +23,7 @@ ALWAYS_CONTROL = frozenset((*CORRELATION, b"x-tenant-id", b"idempotency-key"))
 VIA = (b"Via", b"1.1 holdfast")
 
 _REQUEST_DROPPED = HOP_BY_HOP | {b"content-length", b"expect", b"http2-settings"}
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 _OURS = (b"holdfast-", b"idempotent-replayed")
 _REPLY_DROPPED = HOP_BY_HOP
 
@@ -46,23 +47,23 @@ class Incoming(Struct):
 
     def text(self, name: bytes) -> str:
         """Return a control field as text, empty if absent. Bytes that are no UTF-8 survive as surrogates."""
-        return self.controls.get(name, b"").decode("utf-8", "surrogateescape")
+        value = self.controls.get(name)
+        return "" if value is None else value.decode("utf-8", "surrogateescape")
 
 
-def sort_request(raw: Headers, named: frozenset[bytes], connection: bool) -> Incoming:
-    """Sort a request's fields. `named` are the control fields of all policies, lower case; `connection` says that a
-    Connection field is present. Raises `Refused` for a control field that is doubled, too long, disguised or not text.
-    """
+def sort_request(raw: Headers, named: frozenset[bytes]) -> Incoming:
+    """Sort a request's fields. `named` are the control fields of all policies, lower case. Raises `Refused` for a control
+    field that is doubled, too long, disguised or not text, and for framing that contradicts itself."""
     result = Incoming({}, [])
-    dropped = _REQUEST_DROPPED | (connection_tokens(raw) - named if connection else frozenset())
     onward = result.onward
+    connection = False
     for field in raw:
         name = field[0].lower()
         if name in named:
             _take_control(result.controls, name, field[1])
             onward.append(field)
-        elif name in dropped:
-            _note_framing(result, name, field[1])
+        elif name in _REQUEST_DROPPED:
+            connection = _note_framing(result, name, field[1]) or connection
         elif name == b"prefer":
             _take_preference(result, field)
         elif not name.startswith(_OURS):
@@ -71,6 +72,9 @@ def sort_request(raw: Headers, named: frozenset[bytes], connection: bool) -> Inc
             elif b"_" in name and name.replace(b"_", b"-") in named:
                 raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens")
             onward.append(field)
+    if connection:
+        dropped = connection_tokens(raw) - named
+        result.onward = [field for field in onward if field[0].lower() not in dropped]
     return result
 
 
@@ -86,7 +90,8 @@ def _take_control(controls: dict[bytes, bytes], name: bytes, value: bytes) -> No
     controls[name] = value
 
 
-def _note_framing(result: Incoming, name: bytes, value: bytes) -> None:
+def _note_framing(result: Incoming, name: bytes, value: bytes) -> bool:
+    """Note what is between the caller and us only; say whether Connection may name further fields of that kind."""
     if name == b"content-length":
         if not value.isdigit():
             raise Refused(Kind.BAD_REQUEST, "Content-Length is not a number", close=True)
@@ -94,9 +99,11 @@ def _note_framing(result: Incoming, name: bytes, value: bytes) -> None:
             raise Refused(Kind.BAD_REQUEST, "Content-Length appears twice", close=True)
         result.content_length = int(value)
     elif name == b"transfer-encoding":
-        result.transfer_encoding += b"," + value.strip().lower() if result.transfer_encoding else value.strip().lower()
+        coding = value.strip().lower()
+        result.transfer_encoding += b"," + coding if result.transfer_encoding else coding
     elif name == b"expect":
         result.expects_continue = value.strip().lower() == b"100-continue"
+    return name == b"connection" and value.lower() not in _PLAIN_CONNECTION
 
 
 def _take_preference(result: Incoming, field: Header) -> None:

@@ -12,41 +12,78 @@ from policies.selector import find, text_of
 from proxy.fields import CALL, RUN, STEP, THREAD, USER, Incoming
 from proxy.problems import Kind, Refused
 
-IDEMPOTENCY_KEY = "idempotency-key"
+IDEMPOTENCY_KEY = b"idempotency-key"
 ONE_TENANT = "-"
 """The tenant of deployments that name none."""
 
 
-def key_of(policy: ToolPolicy, incoming: Incoming, body: bytes) -> Key | None:
-    """Return the call's key by the first source that is complete, or None if there is none.
+class Finder:
+    """One selector, made ready: header names in lower-case bytes, an Idempotency-Key without its quotes."""
 
-    Raises `Refused` if the policy names a tenant and the request does not.
-    """
-    rules = policy.key
-    tenant = _tenant(rules, incoming, body)
-    for source in rules.sources:
-        parts: list[str] = []
-        for selector in source:
-            found = _found(selector, incoming, body)
-            if not found:
-                break
-            parts.append(found)
-        else:
-            return Key(tenant, policy.tool, _tag(source), tuple(parts))
-    return None
+    __slots__ = ("_constant", "_header", "_pointer", "_quoted")
+
+    def __init__(self, selector: Selector) -> None:
+        self._header = selector.argument.lower().encode() if selector.kind == "header" else b""
+        self._quoted = self._header == IDEMPOTENCY_KEY
+        self._pointer = selector.argument if selector.kind == "body" else ""
+        self._constant = selector.argument if selector.kind == "value" else ""
+
+    def find(self, incoming: Incoming, body: bytes) -> str | None:
+        """Return what the selector finds; None or nothing if it finds nothing."""
+        if self._header:
+            value = incoming.controls.get(self._header)
+            if value is None:
+                return None
+            text = value.decode("utf-8", "surrogateescape")
+            return _bare(text) if self._quoted else text
+        return text_of(find(self._pointer, _document(body))) if self._pointer else self._constant
 
 
-def principal_of(rules: KeyRules, incoming: Incoming) -> str | None:
-    """Return the caller's credential, to be hashed into the fingerprint and kept nowhere."""
-    if rules.principal is None:
+class Identity:
+    """A policy's rules for identities, made ready once per policy."""
+
+    def __init__(self, policy: ToolPolicy) -> None:
+        rules = policy.key
+        self._tool = policy.tool
+        self._rules = rules
+        self._sources = [(_tag(source), [Finder(selector) for selector in source]) for source in rules.sources]
+        self._tenant = None if rules.tenant is None else Finder(rules.tenant)
+        self._principal = None if rules.principal is None else Finder(rules.principal)
+
+    def key(self, incoming: Incoming, body: bytes) -> Key | None:
+        """Return the call's key by the first source that is complete, or None if there is none.
+
+        Raises `Refused` if the policy names a tenant and the request does not.
+        """
+        tenant = ONE_TENANT
+        if self._tenant is not None:
+            tenant = self._tenant.find(incoming, body) or ""
+            if not tenant:
+                raise Refused(Kind.KEY_MISSING, f"the request names no tenant: send {self._rules.tenant}")
+        for tag, finders in self._sources:
+            parts = []
+            for finder in finders:
+                found = finder.find(incoming, body)
+                if not found:
+                    break
+                parts.append(found)
+            else:
+                return Key(tenant, self._tool, tag, tuple(parts))
         return None
-    return _found(rules.principal, incoming, b"")
+
+    def principal(self, incoming: Incoming) -> str | None:
+        """Return the caller's credential, to be hashed into the fingerprint and kept nowhere."""
+        return None if self._principal is None else self._principal.find(incoming, b"")
+
+    def wanted(self) -> str:
+        """Say, for a refusal, what a caller could have sent."""
+        return ", or ".join(" and ".join(map(str, source)) for source in self._rules.sources)
 
 
 def call_of(policy: ToolPolicy, tenant: str, incoming: Incoming) -> Call:
     """Return what logs and listings call this call."""
     controls = incoming.controls
-    if len(controls) == 0:
+    if not controls:
         return Call(tenant=tenant, tool=policy.tool)
     return Call(
         tenant, policy.tool, incoming.text(RUN), incoming.text(CALL), incoming.text(THREAD), incoming.text(STEP),
@@ -61,29 +98,6 @@ def control_names(policies: tuple[ToolPolicy, ...]) -> frozenset[bytes]:
         selectors += [selector for source in policy.key.sources for selector in source]
         selectors += [selector for selector in (policy.key.tenant, policy.key.principal) if selector is not None]
     return frozenset(s.argument.lower().encode() for s in selectors if s.kind == "header")
-
-
-def describe_sources(rules: KeyRules) -> str:
-    """Say, for a refusal, what a caller could have sent."""
-    return ", or ".join(" and ".join(str(selector) for selector in source) for source in rules.sources)
-
-
-def _tenant(rules: KeyRules, incoming: Incoming, body: bytes) -> str:
-    if rules.tenant is None:
-        return ONE_TENANT
-    tenant = _found(rules.tenant, incoming, body)
-    if not tenant:
-        raise Refused(Kind.KEY_MISSING, f"the request names no tenant: send {rules.tenant}")
-    return tenant
-
-
-def _found(selector: Selector, incoming: Incoming, body: bytes) -> str | None:
-    if selector.kind == "header":
-        text = incoming.text(selector.argument.lower().encode())
-        return _bare(text) if selector.argument.lower() == IDEMPOTENCY_KEY else text
-    if selector.kind == "value":
-        return selector.argument
-    return text_of(find(selector.argument, _document(body)))
 
 
 def _document(body: bytes) -> Any:

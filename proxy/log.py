@@ -13,13 +13,46 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct
+
+from ledger.records import Call
 
 Level = Literal["debug", "info", "warning", "error"]
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+SERVICE = "holdfast-proxy"
 PENDING_BYTES_MAX = 4 * 1024 * 1024
 """A reader of our output that has stopped must not fill our memory: beyond this, lines are dropped and counted."""
 
 _encoder = msgspec.json.Encoder()
+
+
+class RequestLine(Struct, omit_defaults=True):
+    """The line of one finished request (contract, section 7). `bytes` were sent to the caller."""
+
+    ts: str
+    level: str
+    service: str
+    event: str
+    operation: str = ""
+    tenant: str = ""
+    tool: str = ""
+    thread_id: str = ""
+    run_id: str = ""
+    step_id: str = ""
+    tool_call_id: str = ""
+    payload_hash: str = ""
+    outcome: str = ""
+    how: str = ""
+    problem: str = ""
+    attempt: int = 0
+    method: str = ""
+    status: int = 0
+    upstream_status: int = 0
+    duration_ms: float = 0.0
+    late: bool = False
+    bytes: int = 0
+    trace_id: str = ""
+    policy: str = ""
 
 
 class Log:
@@ -39,16 +72,28 @@ class Log:
         self._prefix = ""
         self.dropped = 0
 
-    def request(self, **fields: Any) -> None:
+    @property
+    def wants_requests(self) -> bool:
+        """Whether lines of finished requests are written at all."""
+        return self._rank <= RANKS["info"]
+
+    def request(self, call: Call, operation: str, payload_hash: str, **fields: Any) -> None:
         """Write the line of one finished request."""
-        if self._rank <= RANKS["info"]:
-            self.event("request", **fields)
+        self._put(
+            _encoder.encode(
+                RequestLine(
+                    self._timestamp(), "info", SERVICE, "request", operation, call.tenant, call.tool, call.thread_id,
+                    call.run_id, call.step_id, call.tool_call_id, payload_hash, **fields,
+                )  # fmt: skip
+            )
+            + b"\n"
+        )
 
     def event(self, event: str, *, level: Level = "info", **fields: Any) -> None:
         """Write one line; fields that say nothing (empty, zero, false, None) are left out."""
         if RANKS[level] < self._rank:
             return
-        line = {"ts": self._timestamp(), "level": level, "service": "holdfast-proxy", "event": event}
+        line = {"ts": self._timestamp(), "level": level, "service": SERVICE, "event": event}
         for name, value in fields.items():
             if value:
                 line[name] = value

@@ -21,10 +21,11 @@ REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 class AnswerWriter:
     """What aiohttp's `RequestHandler` calls on the object that a handler returns. `bytes_written` is for the log."""
 
-    __slots__ = ("_answer", "_request", "_started", "bytes_written", "keep_alive")
+    __slots__ = ("_answer", "_request", "_started", "_writer", "bytes_written", "keep_alive")
 
     def __init__(self, request: web.BaseRequest, answer: Answer) -> None:
         self._request = request
+        self._writer = request.writer
         self._answer = answer
         self._started = False
         self.bytes_written = 0
@@ -43,7 +44,7 @@ class AnswerWriter:
         the whole. Raises `ConnectionError` if the caller is gone."""
         self._started = True
         request, answer = self._request, self._answer
-        transport = request.writer.transport
+        transport = self._writer.transport
         if transport is None or transport.is_closing():
             self._hang_up()
             raise ConnectionResetError("the caller has gone")
@@ -59,7 +60,8 @@ class AnswerWriter:
         self.bytes_written = len(head) + len(body)
         if answer.stream is not None:
             await self._pump(chunked, bodiless)
-        await request.writer.drain()
+        if transport.get_write_buffer_size():
+            await self._writer.drain()
 
     def _frame(self, bodiless: bool) -> bool:
         """Decide whether the connection stays open and whether the body goes in chunks (RFC 9112, 6 and 9.3)."""
@@ -92,7 +94,7 @@ class AnswerWriter:
         """Pass the stream on, at the caller's pace."""
         stream = self._answer.stream
         assert stream is not None
-        writer, transport = self._request.writer, self._request.writer.transport
+        writer, transport = self._writer, self._writer.transport
         try:
             async for piece in stream:
                 if transport is None or transport.is_closing():
