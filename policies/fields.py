@@ -310,7 +310,7 @@ def leaves(fields: dict[str, Field], above: str = "") -> dict[str, Leaf]:
     return found
 
 
-LEAVES: Final = {**leaves(DEFAULT_FIELDS), **leaves(TOOL_FIELDS)}
-"""Every leaf of either kind."""
+LEAVES: Final = leaves(TOOL_FIELDS) | leaves(DEFAULT_FIELDS)
+"""Every leaf of either kind, in the order of the documentation."""
 
 GROUPS_OF: Final[dict[str, Any]] = {TOOL_POLICY: TOOL_FIELDS, DEFAULTS: DEFAULT_FIELDS}

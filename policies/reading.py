@@ -49,7 +49,8 @@ class _Reader:
         """Read a map's fields into `settings`."""
         for name, (place, value) in node.entries.items():
             if name not in fields:
-                self.complain(place, above + name[:GUESSED_LENGTH_MAX], *_unknown(name, fields, above))
+                shown = name if name.isprintable() and len(name) <= GUESSED_LENGTH_MAX else quoted(name)
+                self.complain(place, above + shown, *_unknown(name, fields, above))
                 continue
             self.field(fields[name], above + name, place, value)
 
@@ -134,12 +135,17 @@ def _unknown(name: str, fields: dict[str, Field], above: str) -> tuple[str, str]
     if name == "<<":
         return "merge keys are YAML 1.1", f"Write the fields out, or put what policies share into kind: {DEFAULTS}."
     here = _now(fields)
-    places = [path for path in LEAVES if path.rpartition(".")[2] == name]
     if len(name) <= GUESSED_LENGTH_MAX:
-        near = difflib.get_close_matches(name.lower(), [known.lower() for known in here], n=1, cutoff=0.6)
-        for known in here:
-            if near and known.lower() == near[0]:
-                return "unknown field", f"Did you mean {above}{known}?"
-    if len(places) == 1:
-        return "unknown field", f"Did you mean {places[0]}?"
+        below = {path: path.rpartition(".")[2] for path in LEAVES}
+        guess = _near(name, {above + known: known for known in here}, 0.6) or _near(name, below, 0.7)
+        if guess is not None:
+            return "unknown field", f"Did you mean {guess}?"
     return "unknown field", f"Remove it; {above.rstrip('.') or 'this document'} takes {', '.join(here)}."
+
+
+def _near(name: str, known: dict[str, str], likeness: float) -> str | None:
+    """Return the one path whose word is nearest to `name`, if one is near; not a guess among several."""
+    words = [word.lower() for word in known.values()]
+    near = difflib.get_close_matches(name.lower(), words, n=1, cutoff=likeness)
+    paths = [path for path, word in known.items() if near and word.lower() == near[0]]
+    return paths[0] if len(paths) == 1 else None
