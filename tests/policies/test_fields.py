@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import msgspec
 
 from policies.fields import LEAVES, TOOL_FIELDS, Group, Later, Leaf, leaves
-from policies.merge import PARTS
+from policies.merge import BUILT_IN, PARTS
 from policies.model import ToolPolicy
 
 
@@ -54,3 +58,31 @@ def test_every_field_says_what_it_means() -> None:
     """A sentence for the editor and the documentation."""
     assert all(leaf.doc.endswith(".") and len(leaf.doc) > 10 for leaf in LEAVES.values())
     assert all(isinstance(leaf, Leaf) for leaf in leaves(TOOL_FIELDS).values())
+
+
+def flow(value: Any) -> str:
+    """Write a value as the documentation does."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list():
+            return "[" + ", ".join(map(flow, value)) + "]"
+        case _:
+            return str(value)
+
+
+def test_documentation_names_every_field_with_its_default() -> None:
+    """The table in docs/policies.md is this table: each field once, and what it is if left out."""
+    text = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    told = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", text, re.MULTILINE))
+    assert set(told) == set(LEAVES)
+    special = {
+        "tool": "required",
+        "match.method": "any but GET, HEAD",
+        "match.path": "`/tools/<tool>`",
+        "upstream.url": "`--upstream`",
+    }
+    for path, leaf in LEAVES.items():
+        assert told[path] == special.get(path, f"`{flow(leaf.kind.show(BUILT_IN[path].value))}`"), path

@@ -1,0 +1,140 @@
+"""What would happen to a request, and why: the policy that speaks for it, its identity, and what each turn would bring.
+
+The same functions are asked that the data port asks, so that the explanation cannot differ from the deed. Nothing is
+sent, and no store is looked at: whether the call has been made before is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from cli.request import Request
+from ledger.fingerprint import canonical, fingerprint
+from ledger.key import ref_of
+from policies.loader import Loaded
+from policies.model import UNMATCHED, ToolPolicy
+from policies.paths import normal_path
+from policies.units import show_duration
+from proxy.fields import ALWAYS_CONTROL, Incoming, is_json, sort_request
+from proxy.identity import Identity, control_names
+from proxy.problems import Refused
+
+
+class Line(Struct, frozen=True):
+    """One thing to know. `value` is JSON-able; `source` says where it comes from: a place in a file, or a rule."""
+
+    topic: str
+    name: str
+    value: Any
+    source: str = ""
+
+
+def explain(loaded: Loaded, request: Request) -> list[Line]:
+    """Explain `request` under `loaded`, from its match down to each field of its policy."""
+    path = request.target.partition("?")[0]
+    policy = loaded.policies.match(request.method, path)
+    return [*_matched(loaded, policy, request, path), *_fate(loaded, policy, request), *_fields(loaded, policy)]
+
+
+def _matched(loaded: Loaded, policy: ToolPolicy, request: Request, path: str) -> Iterator[Line]:
+    normal = normal_path(path)
+    yield Line("request", "method", request.method)
+    if normal is None:
+        yield Line(
+            "request", "path", path, "ambiguous: two servers could read it differently, so that no policy matches"
+        )
+    else:
+        yield Line("request", "path", normal, "" if normal == path else "its normal form (RFC 3986, 6.2.2)")
+    where = loaded.provenance(policy.tool)
+    source = "no policy names this request" if policy.tool == UNMATCHED else where["tool"]
+    yield Line("policy", "tool", policy.tool, source)
+    yield Line("policy", "effect", policy.effect, _effect_source(policy, where))
+    yield Line("policy", "digest", loaded.policies.digest[:12])
+
+
+def _effect_source(policy: ToolPolicy, where: dict[str, str]) -> str:
+    if policy.tool != UNMATCHED:
+        return where["effect"]
+    return "GET, HEAD and OPTIONS are reads, everything else is a write"
+
+
+def _fate(loaded: Loaded, policy: ToolPolicy, request: Request) -> Iterator[Line]:
+    """Yield identity and answers, or the refusal that comes before them."""
+    everyone = (*loaded.policies.policies, loaded.policies.unmatched_write)
+    named = ALWAYS_CONTROL | control_names(everyone)
+    try:
+        incoming = sort_request(request.headers, named)
+        if policy.effect == "read":
+            yield from _read(policy)
+        elif policy.mode == "off":
+            yield Line("answer", "always", "forwarded unprotected, each time", "mode: off")
+        elif len(request.body) > policy.limits.request_body_bytes:
+            yield _refusal("too-large", 413, f"the body has {len(request.body)} bytes", "limits.requestBody")
+        else:
+            yield from _write(policy, request, incoming)
+    except Refused as refused:
+        yield _refusal(refused.kind.value.slug, refused.kind.value.status, refused.detail, "")
+
+
+def _refusal(slug: str, status: int, detail: str, source: str) -> Line:
+    return Line("answer", "always", f"{status} {slug}: {detail}", source)
+
+
+def _read(policy: ToolPolicy) -> Iterator[Line]:
+    upstream = show_duration(policy.timeouts.upstream_ms)
+    yield Line("answer", "always", "forwarded as often as it is asked, streamed, without key or ledger", "effect: read")
+    yield Line("answer", "time-out", f"504 upstream-timeout after {upstream} of silence", "timeouts.upstream")
+
+
+def _write(policy: ToolPolicy, request: Request, incoming: Incoming) -> Iterator[Line]:
+    identity = Identity(policy)
+    key = identity.key(incoming, request.body)
+    if key is None:
+        if policy.key.on_missing == "forward":
+            yield Line("answer", "always", "forwarded unprotected: it has no identity", "key.onMissing: forward")
+        else:
+            detail = f"it has no identity; send {identity.wanted()}"
+            yield _refusal("key-missing", 400, detail, "key.onMissing: reject")
+        return
+    yield Line("identity", "tenant", key.tenant, str(policy.key.tenant or "key.tenant is not set: one tenant"))
+    yield Line("identity", "key", list(key.parts), key.source)
+    yield Line("identity", "operation", ref_of(key).operation)
+    principal = identity.principal(incoming)
+    json_body = is_json(incoming.content_type)
+    mark = fingerprint(
+        request.method.encode(), request.target.encode(), request.body, policy.fingerprint.ignore, principal, json_body
+    )
+    form = canonical(request.body, policy.fingerprint.ignore) if json_body else None
+    body = "the body byte for byte" if form is None else "the body as canonical JSON (RFC 8785)"
+    who = f", {policy.key.principal}" if principal else ""
+    yield Line("identity", "fingerprint", mark, f"over method, target{who} and {body}")
+    yield from _answers(policy)
+
+
+def _answers(policy: ToolPolicy) -> Iterator[Line]:
+    """Yield what each turn brings, in the order in which a person asks."""
+    timers, result = policy.timeouts, policy.result
+    hold, late, upstream = (show_duration(ms) for ms in (timers.hold_ms, timers.late_ms, timers.upstream_ms))
+    kept, known = show_duration(result.retention_ms), show_duration(result.remember_ms)
+    tries = f"{policy.retry.attempts} tries, then " if policy.retry.attempts > 1 and policy.retry.on else ""
+    answers = (
+        ("first call", f"forwarded once; a final reply is kept for {kept}", "result.retention"),
+        ("duplicate in flight", f"waits up to {hold} for the same reply, then 409 in-flight", "timeouts.hold"),
+        ("duplicate afterwards", f"the same reply for {kept}, then 409 result-unavailable up to {known}", "result"),
+        ("same key, other content", "422 key-reused, never forwarded", "fingerprint"),
+        ("time-out", f"504 outcome-unknown after {upstream}; a reply is awaited for {late} more", "timeouts"),
+        ("duplicate after it", f"waits up to {hold} for the late reply, else 409 outcome-unknown", "unknown.then"),
+        ("connection lost", "502 outcome-unknown; duplicates 409, never a second call", "unknown.then"),
+        ("tool not reached", f"{tries}502 or 504 not-sent; the key is free again", "retry"),
+    )
+    for name, value, source in answers:
+        yield Line("answer", name, value, source)
+
+
+def _fields(loaded: Loaded, policy: ToolPolicy) -> Iterator[Line]:
+    for shown in loaded.shown(policy.tool):
+        if policy.tool != UNMATCHED or shown.field not in {"tool", "effect", "match.path", "match.method"}:
+            yield Line("field", shown.field, shown.value, shown.where)
