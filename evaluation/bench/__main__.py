@@ -22,11 +22,12 @@ from rich.progress import Progress
 
 from evaluation.bench.environment import look_around
 from evaluation.bench.load import WrongAnswer
-from evaluation.bench.measure import FULL, QUICK, Bench, Effort, plan
+from evaluation.bench.measure import Bench
 from evaluation.bench.rendering import markdown, show
 from evaluation.bench.report import Report, report
-from evaluation.bench.startup import cold_starts
+from evaluation.bench.startup import Restarts
 from evaluation.bench.systems import NAMES, choose_cores, programs, stand
+from evaluation.bench.workloads import FULL, GUARDED, QUICK, Effort, plan
 from evaluation.child import ChildDied
 
 COLUMNS_PIPED = 140
@@ -50,21 +51,26 @@ async def bench(effort: Effort, wanted: tuple[str, ...], directory: Path) -> Rep
             progress.update(bar, advance=1, description=what, refresh=True)
 
         async with aiohttp.ClientSession() as session, stand(session, directory, cores, wanted) as standing:
-            steps = len(standing.systems) + effort.rounds * len(plan(standing.systems, 0)) + 1
+            restarted = sum(system.name in GUARDED for system in standing.systems)
+            steps = len(standing.systems) + effort.rounds * (len(plan(standing.systems, 0)) + restarted)
             progress.update(bar, total=steps)
-            say("cold starts")
-            starts = await cold_starts(session, directory, cores, standing)
             measured = Bench(session, standing, effort)
-            await measured.run(say)
+            restarts = Restarts(session, directory, cores, standing, measured, effort.restart_keys)
+            for system in standing.systems:
+                say(f"warming up {system.name}")
+                await measured.warm_up(system)
+            for number in range(effort.rounds):
+                await measured.run(number, say)
+                await restarts.run(number, say)
     environment = look_around(cores, directory, programs())
-    return report(environment, effort, measured.samples, starts, standing.missing)
+    return report(environment, effort, measured.samples, restarts.starts, standing.missing)
 
 
 def main() -> int:
     """Run the bench and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute, and as much less sure")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample, figure and target")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample and target")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables for a document")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target was missed")
     parser.add_argument("--systems", default=",".join(NAMES), metavar="A,B", help="of: %(default)s")
@@ -81,6 +87,8 @@ def main() -> int:
         return 1
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     columns = None if sys.stdout.isatty() else max(COLUMNS_PIPED, shutil.get_terminal_size().columns)
     show(Console(width=columns, highlight=False, soft_wrap=False), found)
     if arguments.json:

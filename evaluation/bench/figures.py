@@ -40,6 +40,14 @@ class Sample(Struct, frozen=True):
     store_calls: dict[str, float] | None = None
 
 
+class Start(Struct, frozen=True):
+    """How long Holdfast took from nothing to ready, and its resident memory then."""
+
+    system: str
+    seconds: float
+    resident_bytes: int
+
+
 class Spread(Struct, frozen=True):
     """The median over the rounds, with the lowest and the highest."""
 

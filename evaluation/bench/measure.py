@@ -1,4 +1,4 @@
-"""The measurements: which system meets which workload, in rounds, and one sample of each."""
+"""The measurements: one sample of each case, in rounds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterator
 
 import aiohttp
-from msgspec import Struct
 
+from evaluation.bench import workloads
 from evaluation.bench.closed_loop import ClosedLoop
 from evaluation.bench.figures import Case, Sample, percentile
 from evaluation.bench.load import Timings, WrongAnswer
@@ -17,55 +17,15 @@ from evaluation.bench.metrics import read_store_calls, round_trips
 from evaluation.bench.open_loop import OpenLoop
 from evaluation.bench.procfs import cpu_us
 from evaluation.bench.shape import READ, Calls
-from evaluation.bench.systems import BARE, NAMES, REDIS, SQLITE, Stand, System
+from evaluation.bench.systems import Stand, System
+from evaluation.bench.workloads import GUARDED, JOIN_WIDTH, RESTARTED, Effort, delay_us, executions_due, plan
 
-NEW, REPLAY, JOIN, READS, PACED = "new key", "replay", "join", "read", "paced"
-CONCURRENCIES = (1, 16)
-GUARDED = (SQLITE, REDIS)
-
-JOIN_WIDTH = 2
-"""A join is half of a pair: each key is asked for twice at the same time."""
-
-JOIN_DELAY_US = 5_000
-"""The tool's latency under joins: without one, the second of a pair would sometimes find the first already answered."""
-
-PACED_DELAY_US = 20_000
 PACED_CONNECTIONS = 64
 REPLAYED_KEYS = 256
 WARM_UP_S = 0.3
-WARM_UP_LIMIT_S = 30.0
 
-
-class Effort(Struct, frozen=True):
-    """How long is measured: rounds, seconds of a closed loop, seconds and rate a second of the open one."""
-
-    rounds: int
-    closed_s: float
-    open_s: float
-    rate: float
-
-
-FULL = Effort(rounds=5, closed_s=1.5, open_s=4.0, rate=250.0)
-QUICK = Effort(rounds=3, closed_s=0.3, open_s=1.2, rate=250.0)
-
-
-def plan(systems: tuple[System, ...], number: int) -> list[tuple[System, Case]]:
-    """Return what round `number` measures, in its order: by workload, the systems in turns, another one first each
-    time."""
-    turn = number % len(systems)
-    turned = systems[turn:] + systems[:turn]
-    cases: list[tuple[System, Case]] = []
-    for workload, concurrencies, names in (
-        (NEW, CONCURRENCIES, NAMES),
-        (REPLAY, CONCURRENCIES, GUARDED),
-        (JOIN, CONCURRENCIES, GUARDED),
-        (READS, (16,), (BARE, *GUARDED)),
-        (PACED, (0,), NAMES),
-    ):
-        for concurrency, system in itertools.product(concurrencies, turned):
-            if system.name in names:
-                cases.append((system, Case(system.name, workload, concurrency)))
-    return cases
+ALL_S = 60.0
+"""How long a given number of requests may take; they end the load, not this."""
 
 
 class Bench:
@@ -79,36 +39,53 @@ class Bench:
         self._replayed: dict[str, Iterator[bytes]] = {}
         self.samples: list[Sample] = []
 
-    async def run(self, say: Callable[[str], None]) -> None:
-        """Measure every round. Raises `WrongAnswer`, `TimeoutError`, `ChildDied`'s kin when a system fails."""
-        for system in self._stand.systems:
-            say(f"warming up {system.name}")
-            await self._warm_up(system)
-        for number in range(self._effort.rounds):
-            for system, case in plan(self._stand.systems, number):
-                at = f" at {case.concurrency}" if case.concurrency else ""
-                say(f"round {number + 1} of {self._effort.rounds}: {case.workload}{at}, {case.system}")
-                self.samples.append(await self._measure(system, case, number))
+    async def run(self, number: int, say: Callable[[str], None]) -> None:
+        """Measure round `number`. Raises `WrongAnswer`, `TimeoutError`, `aiohttp.ClientError` when a system fails."""
+        for system, case in plan(self._stand.systems, number):
+            at = f" at {case.concurrency}" if case.concurrency else ""
+            say(f"round {number + 1}: {case.workload}{at}, {case.system}")
+            self.samples.append(await self._measure(system, case, number))
 
-    async def _warm_up(self, system: System) -> None:
+    async def warm_up(self, system: System) -> None:
         """Bring a system to its working state, and have the calls made that are to be replayed."""
         await self._set_delay(0)
-        calls = Calls(next(self._runs))
-        await self._closed(system, calls.new, 16, 1, WARM_UP_S)
+        await self._closed(system, Calls(next(self._runs)).new, 16, 1, WARM_UP_S)
         if system.name in GUARDED:
-            requests = [calls.new() for _ in range(REPLAYED_KEYS)]
-            pending = iter(requests)
-            await self._closed(system, lambda: next(pending, None), 16, 1, WARM_UP_LIMIT_S)
-            self._replayed[system.name] = itertools.cycle(requests)
+            self._replayed[system.name] = itertools.cycle(await self.execute(system, REPLAYED_KEYS))
 
-    async def _measure(self, system: System, case: Case, number: int) -> Sample:
-        await self._set_delay({JOIN: JOIN_DELAY_US, PACED: PACED_DELAY_US}.get(case.workload, 0))
+    async def execute(self, system: System, count: int) -> list[bytes]:
+        """Have `count` new calls made, and return their requests. Raises `WrongAnswer`, `TimeoutError`."""
+        calls = Calls(next(self._runs))
+        requests = [calls.new() for _ in range(count)]
+        await self._ask_all(system, requests)
+        return requests
+
+    async def replay_restarted(self, system: System, requests: list[bytes], number: int) -> None:
+        """Measure a freshly started system that is asked for what its predecessor executed, each request once.
+
+        The first tenth goes unmeasured: a process opens connections and builds caches once. Raises as `run`.
+        """
+        tenth = len(requests) // 10
+        await self._ask_all(system, requests[:tenth])
+        pending = iter(requests[tenth:])
+        case = Case(system.name, RESTARTED, 16)
+        self.samples.append(await self._measure(system, case, number, lambda: next(pending, None)))
+
+    async def _ask_all(self, system: System, requests: list[bytes]) -> None:
+        await self._set_delay(0)
+        pending = iter(requests)
+        await self._closed(system, lambda: next(pending, None), 16, 1, ALL_S)
+
+    async def _measure(
+        self, system: System, case: Case, number: int, given: Callable[[], bytes | None] | None = None
+    ) -> Sample:
+        await self._set_delay(delay_us(case.workload))
         calls_before = await self._store_calls(system)
         executions_before = await self._executions()
         gc.collect()
         gc.disable()
         try:
-            timings, server_us, store_us = await self._load(system, case)
+            timings, server_us, store_us = await self._load(system, case, given)
         finally:
             gc.enable()
         requests = len(timings.latencies_s)
@@ -129,19 +106,23 @@ class Bench:
             store_calls=None if calls_after is None else round_trips(calls_before or {}, calls_after, requests),
         )
 
-    async def _load(self, system: System, case: Case) -> tuple[Timings, float, float]:
+    async def _load(
+        self, system: System, case: Case, given: Callable[[], bytes | None] | None
+    ) -> tuple[Timings, float, float]:
         """Run the case's load; return its timings and the CPU time that server and store took for it."""
         calls = Calls(next(self._runs))
-        if case.workload == PACED:
-            return await self._open(system, calls.new)
-        width = JOIN_WIDTH if case.workload == JOIN else 1
-        status = 200 if case.workload == READS else 201
-        next_request: Callable[[], bytes | None] = calls.new
-        if case.workload == REPLAY:
-            next_request = self._replayed[system.name].__next__
-        elif case.workload == READS:
-            next_request = itertools.repeat(READ).__next__
-        return await self._closed(system, next_request, case.concurrency, width, self._effort.closed_s, status=status)
+        seconds = self._effort.closed_s
+        match case.workload:
+            case workloads.PACED:
+                return await self._open(system, calls.new)
+            case workloads.JOIN:
+                return await self._closed(system, calls.new, case.concurrency, JOIN_WIDTH, seconds)
+            case workloads.READS:
+                return await self._closed(system, lambda: READ, case.concurrency, 1, seconds, status=200)
+            case workloads.REPLAY:
+                return await self._closed(system, self._replayed[system.name].__next__, case.concurrency, 1, seconds)
+            case _:
+                return await self._closed(system, given or calls.new, case.concurrency, 1, ALL_S if given else seconds)
 
     async def _closed(
         self,
@@ -173,11 +154,9 @@ class Bench:
             load.close()
 
     def _check_executions(self, case: Case, requests: int, executions: int) -> None:
-        """A fast system that executed what it should not have, or did not what it should have, is not worth a
-        figure."""
-        expected = {REPLAY: 0, READS: 0, JOIN: requests // JOIN_WIDTH}.get(case.workload, requests)
-        if executions != expected:
-            raise WrongAnswer(f"{case}: {requests} requests made {executions} executions, not {expected}")
+        """Raise `WrongAnswer`: a fast system that executed what it should not have is not worth a figure."""
+        if executions != (due := executions_due(case.workload, requests)):
+            raise WrongAnswer(f"{case}: {requests} requests made {executions} executions, not {due}")
 
     async def _set_delay(self, microseconds: int) -> None:
         url = f"{self._stand.tool.url}/_bench/delay/{microseconds}"

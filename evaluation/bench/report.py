@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from evaluation.bench.environment import Environment
-from evaluation.bench.figures import Case, Figures, Reading, Sample, Spread
-from evaluation.bench.measure import NEW, PACED, Effort
-from evaluation.bench.startup import Start
+from evaluation.bench.figures import Case, Figures, Reading, Sample, Spread, Start
 from evaluation.bench.systems import BARE, DIRECT, NGINX, REDIS, SQLITE
 from evaluation.bench.targets import Target, p50, p99, server_cpu, targets
+from evaluation.bench.workloads import NEW, PACED, Effort
 
 NOT_MEASURED = "-"
 TITLES = {

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evaluation.address import Address, unused_address
 from evaluation.bench.procfs import children
@@ -80,27 +81,27 @@ async def stand(
             systems.append(await stack.enter_async_context(_bare(session, directory, cores.server, tool)))
         if SQLITE in wanted:
             store = f"sqlite:///{directory / 'bench.db'}"
-            proxy = await stack.enter_async_context(holdfast(session, directory, cores.server, tool, store, SQLITE))
-            systems.append(_system(SQLITE, proxy))
+            system, _ = await stack.enter_async_context(guarded(session, directory, cores.server, tool, store, SQLITE))
+            systems.append(system)
         redis_url = None
         if REDIS in wanted and (program := redis_server()):
             redis, redis_url = await stack.enter_async_context(_redis(directory, cores.other, program))
-            proxy = await stack.enter_async_context(holdfast(session, directory, cores.server, tool, redis_url, REDIS))
-            systems.append(_system(REDIS, proxy, store_pids=(redis.pid,)))
+            system, _ = await stack.enter_async_context(
+                guarded(session, directory, cores.server, tool, redis_url, REDIS)
+            )
+            systems.append(replace(system, store_pids=(redis.pid,)))
         elif REDIS in wanted:
             missing[REDIS] = "no redis-server on this machine"
         yield Stand(tool, tuple(systems), missing, redis_url)
 
 
-def holdfast(
+@contextlib.asynccontextmanager
+async def guarded(
     session: aiohttp.ClientSession, directory: Path, core: int, tool: Address, store: str, name: str
-) -> contextlib.AbstractAsyncContextManager[Sidecar]:
-    """Start Holdfast with the shipped policies."""
-    return sidecar(session, directory, tool, store, ready_s=READY_S, name=f"holdfast-{name}", core=core)
-
-
-def _system(name: str, proxy: Sidecar, store_pids: tuple[int, ...] = ()) -> System:
-    return System(name, proxy.address, (proxy.process.pid,), store_pids, proxy.health.url)
+) -> AsyncIterator[tuple[System, Sidecar]]:
+    """Start Holdfast with the shipped policies; its system is called `name`. Raises `ChildDied`."""
+    async with sidecar(session, directory, tool, store, ready_s=READY_S, name=f"holdfast-{name}", core=core) as proxy:
+        yield System(name, proxy.address, (proxy.process.pid,), (), proxy.health.url), proxy
 
 
 @contextlib.asynccontextmanager

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from evaluation.bench.figures import Case, Figures, Sample, middle
-from evaluation.bench.measure import GUARDED, NEW, PACED, READS, REPLAY
-from evaluation.bench.startup import Start
+from evaluation.bench.figures import Case, Figures, Sample, Start, middle
 from evaluation.bench.systems import BARE, DIRECT
+from evaluation.bench.workloads import GUARDED, NEW, PACED, READS, REPLAY, RESTARTED
 
 MIB = 1 << 20
 ROUNDING = 0.05
@@ -55,9 +54,11 @@ def targets(figures: Figures, starts: Sequence[Start]) -> tuple[Target, ...]:
 def _costs(figures: Figures, store: str) -> list[Target]:
     new = figures.ratio(Case(store, NEW, 16), BARE, server_cpu)
     replay = figures.ratio(Case(store, REPLAY, 16), BARE, server_cpu, workload=NEW)
+    restarted = figures.ratio(Case(store, RESTARTED, 16), BARE, server_cpu, workload=NEW)
     return [
         Target(f"CPU per new key at 16, {store} : bare aiohttp", middle(new), 0.8),
         Target(f"CPU per replay at 16, {store} : bare aiohttp", middle(replay), 0.4),
+        Target(f"CPU per replay from the store at 16, {store} : bare aiohttp", middle(restarted), 0.4),
     ]
 
 
@@ -74,9 +75,11 @@ def _latencies(figures: Figures, store: str) -> list[Target]:
 
 
 def _round_trips(figures: Figures, store: str) -> list[Target]:
+    restarted = figures.store_calls(Case(store, RESTARTED, 16))
     return [
         Target(f"store round trips per new key, {store}", figures.store_calls(Case(store, NEW, 16)), 2 + ROUNDING),
         Target(f"store round trips per replay, {store}", figures.store_calls(Case(store, REPLAY, 16)), 1 + ROUNDING),
+        Target(f"store round trips per replay from the store, {store}", restarted, 1 + ROUNDING),
         Target(f"store round trips per read, {store}", figures.store_calls(Case(store, READS, 16)), 0.0),
     ]
 

@@ -9,11 +9,10 @@ import pytest
 from rich.console import Console
 
 from evaluation.bench.environment import Environment
-from evaluation.bench.figures import Case, Sample
-from evaluation.bench.measure import QUICK
+from evaluation.bench.figures import Case, Sample, Start
 from evaluation.bench.rendering import markdown, show
 from evaluation.bench.report import Report, report, tables
-from evaluation.bench.startup import Start
+from evaluation.bench.workloads import QUICK
 
 ENVIRONMENT = Environment(
     commit="abc1234+",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from evaluation.address import Address
-from evaluation.bench.measure import plan
 from evaluation.bench.systems import NAMES, System
+from evaluation.bench.workloads import plan
 
 SYSTEMS = tuple(System(name, Address("127.0.0.1", 1)) for name in NAMES)
 
