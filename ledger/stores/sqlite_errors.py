@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 
 from ledger.store import StoreUnavailable, UnfitStore
@@ -21,10 +22,13 @@ _WORDS = {
     sqlite3.SQLITE_TOOBIG: "the value is larger than SQLite takes",
 }
 
+_CANNOT_WRITE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _PASSING = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 )
+_PASSING_OF_SYSTEM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Causes that may be gone at the next try; after any other, an operator has to do something before a start."""
 
 RESTORE = (
@@ -58,7 +62,7 @@ def at_start(path: str, error: UnfitStore | sqlite3.Error | OSError) -> StoreUna
         return error
     code = _primary_code(error)
     text = f"the ledger {path} cannot be used: {_words(error)}"
-    if code in _PASSING:
+    if code in _PASSING or (isinstance(error, OSError) and error.errno in _PASSING_OF_SYSTEM):
         return StoreUnavailable(text)
     if code in _DAMAGED:
         return UnfitStore(f"{text}. It was left as it is; {RESTORE}")
@@ -73,6 +77,9 @@ def _primary_code(error: Exception) -> int | None:
 
 
 def _words(error: Exception) -> str:
-    known = _WORDS.get(_primary_code(error) or 0)
+    code = _primary_code(error)
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        code = sqlite3.SQLITE_READONLY
+    known = _WORDS.get(code or 0)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return f"{known} ({name}: {error})" if known else f"{name}: {error}"

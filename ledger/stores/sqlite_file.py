@@ -6,6 +6,7 @@ that is no ledger (empty, damaged, somebody else's) is never taken for a new one
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -59,7 +60,7 @@ class Owned:
         self.path = Path(path).resolve()
         if not self.path.parent.is_dir():
             raise UnfitStore(
-                f"the folder {self.path.parent} does not exist: make it, or name another file with --store"
+                f"the ledger {self.path} has no folder: make {self.path.parent}, or name another file with --store"
             )
         _refuse_network_file_system(self.path)
         # A file of its own to lock: SQLite drops its locks when anything in the process closes the database file.
@@ -90,6 +91,9 @@ def open_ledger(path: Path, *, bytes_max: int | None = None) -> sqlite3.Connecti
         _create(path)
     if path.stat().st_size == 0:
         raise UnfitStore(f"the ledger {path} is empty, and no ledger ever was: {RESTORE}")
+    # Asked by name: to open and close the file here would drop the locks of a store that has it open in this process.
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     # mode=rw: only `_create` makes files. cached_statements: all of ours, prepared once.
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_MS / 1000, cached_statements=64
