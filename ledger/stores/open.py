@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ledger.store import Store
 
-KINDS = "sqlite:///PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or memory://"
+KINDS = "sqlite:///PATH (absolute), redis://HOST:PORT/DB, rediss://HOST:PORT/DB or memory://"
 DEADLINE_MS = 1_000
 """Within this every call is answered, or fails with `StoreUnavailable` (contract, section 6)."""
 
@@ -23,6 +23,8 @@ def open_store(url: str, *, deadline_ms: int = DEADLINE_MS) -> Store:
         raise BadStoreUrl(f"--store is not a URL ({error}): give {KINDS}") from None
     match parts.scheme:
         case "memory":
+            if parts.netloc or parts.path or parts.query or parts.fragment:
+                raise BadStoreUrl(f"--store takes memory:// alone, nothing behind it; or give {KINDS}")
             from ledger.stores.memory import MemoryStore
 
             return MemoryStore()
@@ -45,7 +47,7 @@ def _path_of(parts: SplitResult) -> str:
     if parts.netloc or not parts.path.startswith("/"):
         raise BadStoreUrl("--store names a SQLite file by its absolute path, with three slashes: sqlite:///PATH")
     if parts.query or parts.fragment:
-        raise BadStoreUrl("--store takes no options on sqlite:// URLs; write a ? or # in a file's name as %3F or %23")
+        raise BadStoreUrl("--store sqlite:///PATH takes no options; write a ? or # in a file's name as %3F or %23")
     path = unquote(parts.path)
     if path.endswith("/") or "\x00" in path:
         raise BadStoreUrl("--store names a SQLite file, not a folder: sqlite:///PATH/ledger.db")
