@@ -35,12 +35,9 @@ class Ref(Struct, frozen=True):
 
 def operation_id(key: Key) -> str:
     """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in hexadecimal."""
-    digest = hashlib.sha256()
-    for part in (key.tenant, key.tool, key.source, *key.parts):
-        data = part.encode("utf-8", "surrogateescape")
-        digest.update(b"%d:" % len(data))
-        digest.update(data)
-    return "op_" + digest.hexdigest()[: OPERATION_BITS // 4]
+    parts = [part.encode("utf-8", "surrogateescape") for part in (key.tenant, key.tool, key.source, *key.parts)]
+    prefixed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    return "op_" + hashlib.sha256(prefixed).hexdigest()[: OPERATION_BITS // 4]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -124,7 +124,7 @@ class Proxy:
         try:
             await self._store.start()
         except StoreUnavailable as error:
-            self.metrics.store_up.set(0)
+            self.metrics.store_failed("start")
             self.log.event("store.unreachable", level="error", store=self._store.name, detail=str(error))
             return False
         for warning in getattr(self._store, "warnings", ()):
@@ -138,7 +138,7 @@ class Proxy:
 
     async def _begin(self) -> None:
         """The store is there: take up what a previous process left, and be ready."""
-        self.metrics.store_up.set(1)
+        self.metrics.store_answered()
         with contextlib.suppress(StoreUnavailable):  # the next round of the leases meets it again
             await self._leases.sweep()
         self._tasks.append(asyncio.get_running_loop().create_task(self._leases.run()))

@@ -5,7 +5,9 @@ Between pure judgement (`ledger.transitions`) and bytes (`ledger.store`). It dec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -16,6 +18,8 @@ from ledger.result import Result
 from ledger.store import Present, Store, UnknownCount, Written
 from policies.model import ResultRules
 from proxy.metrics import Metrics
+
+Got = TypeVar("Got")
 
 
 class Standing(Struct, frozen=True):
@@ -40,6 +44,7 @@ class Books:
         self.new_id = new_id
         self.lease_ms = lease_ms
         self._metrics = metrics
+        self._durations = metrics.store_duration
 
     async def swap(
         self, op: str, ref: Ref, expected: str | None, record: Record, rules: ResultRules, *,
@@ -52,38 +57,44 @@ class Books:
         """
         version = version or self.new_id()
         write = writes.write_of(record, version, rules, self.lease_ms, stored)
-        with self._metrics.store_call(op):
-            answer = await self.store.swap(ref, expected, write)
+        answer = await self._timed(op, self.store.swap(ref, expected, write))
         if isinstance(answer, Written):
             return version
         return None if answer is None else _standing(answer, ref)
 
     async def read(self, ref: Ref) -> Standing | None:
         """Return what stands at `ref`."""
-        with self._metrics.store_call("read"):
-            present = await self.store.read(ref)
+        present = await self._timed("read", self.store.read(ref))
         return None if present is None else _standing(present, ref)
 
     async def watch(self, ref: Ref) -> Standing | None:
         """Subscribe to the next change at `ref`, then return what stands there."""
-        with self._metrics.store_call("watch"):
-            present = await self.store.watch(ref)
+        present = await self._timed("watch", self.store.watch(ref))
         return None if present is None else _standing(present, ref)
 
     async def renew(self, ref: Ref, version: str) -> bool:
         """Extend a lease; say whether `version` still stood."""
-        with self._metrics.store_call("renew"):
-            return await self.store.renew(ref, version, self.lease_ms)
+        return await self._timed("renew", self.store.renew(ref, version, self.lease_ms))
+
+    async def _timed(self, op: str, call: Awaitable[Got]) -> Got:
+        """Time one round trip; count it as an error if it fails."""
+        start = time.perf_counter()
+        try:
+            got = await call
+        except BaseException:
+            self._metrics.store_failed(op)
+            raise
+        self._durations.child(op).observe(time.perf_counter() - start)
+        self._metrics.store_answered()
+        return got
 
     async def due(self, limit: int) -> list[Ref]:
         """Return places whose lease has lapsed."""
-        with self._metrics.store_call("due"):
-            return await self.store.due(limit)
+        return await self._timed("due", self.store.due(limit))
 
     async def unknowns(self) -> list[UnknownCount]:
         """Count what is unknown in the whole store."""
-        with self._metrics.store_call("unknowns"):
-            return await self.store.unknowns()
+        return await self._timed("unknowns", self.store.unknowns())
 
 
 def _standing(present: Present, ref: Ref) -> Standing:

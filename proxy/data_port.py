@@ -19,7 +19,7 @@ from policies.model import ToolPolicy
 from proxy import answer, body, identity
 from proxy.answer import Answer
 from proxy.arrival import Arrival
-from proxy.fields import Incoming, is_json, sort_request
+from proxy.fields import Incoming, is_json
 from proxy.forward import Origin, Outbound
 from proxy.guard import Guard
 from proxy.passing import pass_on
@@ -75,7 +75,7 @@ class DataPort:
     async def _answer(self, request: web.BaseRequest, told: Told) -> Answer:
         rules = self._in_force()
         _check_form(request)
-        incoming = sort_request(request.raw_headers, rules.controls)
+        incoming = rules.fields.sort(request.raw_headers)
         if incoming.transfer_encoding:
             _check_framing(request, incoming)
         ruled = rules.of(request.method, request.raw_path.partition("?")[0])

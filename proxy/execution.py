@@ -189,7 +189,7 @@ class Execution(Joint):
                 # Refused by the forward before anything was dialled: it cannot be put on a wire as it is.
                 return forward.NotSent("connect", str(error))
             self.upstream_s += works.clock() - start
-            works.metrics.upstream_attempts.labels(policy.tool, _label(outcome)).inc()
+            works.metrics.upstream_attempts.add(policy.tool, _label(outcome))
             if not isinstance(outcome, forward.NotSent) or number == tries:
                 break
             await asyncio.sleep(works.backoff_s(policy.retry, number))

@@ -7,7 +7,7 @@ if nobody needs it for the call's identity.
 
 from __future__ import annotations
 
-from msgspec import Struct
+import enum
 
 from ledger.result import HOP_BY_HOP, connection_tokens
 from proxy.forward import Header, Headers
@@ -20,74 +20,121 @@ RUN, CALL, THREAD, STEP, USER = b"x-run-id", b"x-tool-call-id", b"x-thread-id", 
 CORRELATION = (RUN, CALL, THREAD, STEP, USER)
 ALWAYS_CONTROL = frozenset((*CORRELATION, b"x-tenant-id", b"idempotency-key"))
 
+SPELLINGS_MAX = 1_000
+"""Names remembered; a flood of made-up ones starts the memory anew."""
+
 VIA = (b"Via", b"1.1 holdfast")
 
 _REQUEST_DROPPED = HOP_BY_HOP | {b"content-length", b"expect", b"http2-settings"}
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 _OURS = (b"holdfast-", b"idempotent-replayed")
-_REPLY_DROPPED = HOP_BY_HOP
 
 
-class Incoming(Struct):
+class Incoming:
     """A request's fields, sorted in one pass.
 
-    controls       lower-case name to value, for correlation fields and whatever policies name.
+    controls       lower-case name to text, for correlation fields and whatever policies name.
     onward         what goes to the tool, without framing.
     content_type   lower-case, empty if absent.
     patience_ms    from `Prefer: wait=N` (RFC 7240, 4.3), else None.
     """
 
-    controls: dict[bytes, bytes]
-    onward: list[Header]
-    content_type: bytes = b""
-    content_length: int | None = None
-    transfer_encoding: bytes = b""
-    expects_continue: bool = False
-    patience_ms: int | None = None
+    __slots__ = ("content_length", "content_type", "controls", "expects_continue", "onward", "patience_ms",
+                 "transfer_encoding")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.controls: dict[bytes, str] = {}
+        self.onward: list[Header] = []
+        self.content_type = b""
+        self.content_length: int | None = None
+        self.transfer_encoding = b""
+        self.expects_continue = False
+        self.patience_ms: int | None = None
 
     def text(self, name: bytes) -> str:
-        """Return a control field as text, empty if absent. Bytes that are no UTF-8 survive as surrogates."""
-        value = self.controls.get(name)
-        return "" if value is None else value.decode("utf-8", "surrogateescape")
+        """Return a control field, empty if absent. Bytes that are no UTF-8 survive as surrogates."""
+        return self.controls.get(name, "")
 
 
-def sort_request(raw: Headers, named: frozenset[bytes]) -> Incoming:
-    """Sort a request's fields. `named` are the control fields of all policies, lower case. Raises `Refused` for a control
-    field that is doubled, too long, disguised or not text, and for framing that contradicts itself."""
-    result = Incoming({}, [])
-    onward = result.onward
-    connection = False
-    for field in raw:
-        name = field[0].lower()
-        if name in named:
-            _take_control(result.controls, name, field[1])
-            onward.append(field)
-        elif name in _REQUEST_DROPPED:
-            connection = _note_framing(result, name, field[1]) or connection
-        elif name == b"prefer":
-            _take_preference(result, field)
-        elif not name.startswith(_OURS):
-            if name == b"content-type":
+class _Part(enum.Enum):
+    """What a request's field is to us."""
+
+    CONTROL = enum.auto()
+    FRAMING = enum.auto()
+    PREFER = enum.auto()
+    CONTENT_TYPE = enum.auto()
+    OURS = enum.auto()
+    IMITATION = enum.auto()
+    PLAIN = enum.auto()
+
+
+class Sorter:
+    """Sorts requests' fields. `controls` are the control fields of all policies, lower case.
+
+    What a name means is looked up by its spelling: callers send the same few over and over.
+    """
+
+    def __init__(self, controls: frozenset[bytes]) -> None:
+        self._controls = controls
+        self._known: dict[bytes, tuple[_Part, bytes]] = {}
+
+    def sort(self, raw: Headers) -> Incoming:
+        """Raises `Refused` for a control field that is doubled, too long, disguised or not text, and for framing that
+        contradicts itself."""
+        result = Incoming()
+        onward, known = result.onward, self._known
+        connection = False
+        for field in raw:
+            part, name = known.get(field[0]) or self._learn(field[0])
+            if part is _Part.PLAIN:
+                onward.append(field)
+            elif part is _Part.CONTROL:
+                _take_control(result.controls, name, field[1])
+                onward.append(field)
+            elif part is _Part.FRAMING:
+                connection = _note_framing(result, name, field[1]) or connection
+            elif part is _Part.CONTENT_TYPE:
                 result.content_type = field[1].lower()
-            elif b"_" in name and name.replace(b"_", b"-") in named:
+                onward.append(field)
+            elif part is _Part.PREFER:
+                _take_preference(result, field)
+            elif part is _Part.IMITATION:
                 raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens")
-            onward.append(field)
-    if connection:
-        dropped = connection_tokens(raw) - named
-        result.onward = [field for field in onward if field[0].lower() not in dropped]
-    return result
+        if connection:
+            dropped = connection_tokens(raw) - self._controls
+            result.onward = [field for field in onward if field[0].lower() not in dropped]
+        return result
+
+    def _learn(self, spelling: bytes) -> tuple[_Part, bytes]:
+        if len(self._known) >= SPELLINGS_MAX:
+            self._known.clear()
+        name = spelling.lower()
+        learnt = self._known[spelling] = self._part(name), name
+        return learnt
+
+    def _part(self, name: bytes) -> _Part:
+        if name in self._controls:
+            return _Part.CONTROL
+        if name in _REQUEST_DROPPED:
+            return _Part.FRAMING
+        if name.startswith(_OURS):
+            return _Part.OURS
+        if b"_" in name and name.replace(b"_", b"-") in self._controls:
+            return _Part.IMITATION
+        return {b"prefer": _Part.PREFER, b"content-type": _Part.CONTENT_TYPE}.get(name, _Part.PLAIN)
 
 
-def _take_control(controls: dict[bytes, bytes], name: bytes, value: bytes) -> None:
-    label = name.decode("latin-1")
+def _take_control(controls: dict[bytes, str], name: bytes, value: bytes) -> None:
+    text = value.decode("utf-8", "surrogateescape")
     if name in controls:
-        raise Refused(Kind.BAD_REQUEST, f"header {label!r} appears twice: send it once")
+        raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} appears twice: send it once")
     if name != b"authorization":
         if len(value) > CONTROL_BYTES_MAX:
-            raise Refused(Kind.BAD_REQUEST, f"header {label!r} is longer than {CONTROL_BYTES_MAX} bytes")
-        if not value.isascii() or not value.decode("ascii").isprintable():
-            raise Refused(Kind.BAD_REQUEST, f"header {label!r} holds characters other than printable ASCII")
-    controls[name] = value
+            raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} is longer than {CONTROL_BYTES_MAX} bytes")
+        if not text.isascii() or not text.isprintable():
+            detail = f"header {name.decode('latin-1')!r} holds characters other than printable ASCII"
+            raise Refused(Kind.BAD_REQUEST, detail)
+    controls[name] = text
 
 
 def _note_framing(result: Incoming, name: bytes, value: bytes) -> bool:
@@ -122,15 +169,34 @@ def _take_preference(result: Incoming, field: Header) -> None:
         result.onward.append((field[0], b", ".join(others)))
 
 
+_passes: dict[bytes, bool] = {}
+"""Whether a reply's field goes on to the caller, by its spelling; tools send the same few over and over."""
+
+
 def from_tool(headers: Headers) -> Headers:
     """Return a reply's fields as they go to the caller who asked: without those of the connection, and without any that
     pretend to be ours."""
-    named = connection_tokens(headers)
-    return tuple(
-        field
-        for field in headers
-        if (name := field[0].lower()) not in _REPLY_DROPPED and name not in named and not name.startswith(_OURS)
-    )
+    passed = []
+    named: frozenset[bytes] = frozenset()
+    for field in headers:
+        passes = _passes.get(field[0])
+        if passes is None:
+            passes = _learn_reply(field[0])
+        if passes:
+            passed.append(field)
+        elif field[0].lower() == b"connection" and field[1].lower() not in _PLAIN_CONNECTION:
+            named = connection_tokens(headers)
+    if named:
+        return tuple(field for field in passed if field[0].lower() not in named)
+    return tuple(passed)
+
+
+def _learn_reply(spelling: bytes) -> bool:
+    if len(_passes) >= SPELLINGS_MAX:
+        _passes.clear()
+    name = spelling.lower()
+    passes = _passes[spelling] = name not in HOP_BY_HOP and not name.startswith(_OURS)
+    return passes
 
 
 def is_json(content_type: bytes) -> bool:

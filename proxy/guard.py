@@ -183,7 +183,7 @@ class Guard:
     def _prevented(self, arrival: Arrival, given: Answer, how: str) -> Answer:
         """Count a duplicate that was not forwarded."""
         given.how = how
-        self._works.metrics.duplicates_prevented.labels(arrival.policy.tool, how).inc()
+        self._works.metrics.duplicates_prevented.add(arrival.policy.tool, how)
         return given
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.key import Key
 from ledger.records import Call
-from policies.model import KeyRules, Selector, ToolPolicy
+from policies.model import Selector, ToolPolicy
 from policies.selector import find, text_of
 from proxy.fields import CALL, RUN, STEP, THREAD, USER, Incoming
 from proxy.problems import Kind, Refused
@@ -31,11 +31,8 @@ class Finder:
     def find(self, incoming: Incoming, body: bytes) -> str | None:
         """Return what the selector finds; None or nothing if it finds nothing."""
         if self._header:
-            value = incoming.controls.get(self._header)
-            if value is None:
-                return None
-            text = value.decode("utf-8", "surrogateescape")
-            return _bare(text) if self._quoted else text
+            text = incoming.controls.get(self._header)
+            return _bare(text) if text and self._quoted else text
         return text_of(find(self._pointer, _document(body))) if self._pointer else self._constant
 
 

@@ -5,11 +5,9 @@ Base units, no ids as labels. A registry of its own keeps one process's proxies 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from proxy.tally import Distribution, Distributions, Tallies, Tally
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 FINE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -21,26 +19,31 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         r = self.registry
-        self.requests = Counter("holdfast_requests", "Requests answered.", ["tool", "outcome"], registry=r)
-        self.request_duration = Histogram(
+        self.requests = Tallies("holdfast_requests", "Requests answered.", ["tool", "outcome"])
+        self.request_duration = Distributions(
             "holdfast_request_duration_seconds", "From the request's head to the answer's last byte.",
-            ["tool", "outcome"], buckets=SECONDS, registry=r,
+            ["tool", "outcome"], SECONDS,
         )  # fmt: skip
-        self.overhead = Histogram(
-            "holdfast_overhead_seconds", "Time in Holdfast of forwarded calls, without the tool's.", ["tool"],
-            buckets=FINE_SECONDS, registry=r,
-        )  # fmt: skip
-        self.upstream_attempts = Counter(
-            "holdfast_upstream_attempts", "Forwards, by how they ended.", ["tool", "result"], registry=r
+        self.overhead = Distributions(
+            "holdfast_overhead_seconds", "Time in Holdfast of forwarded calls, without the tool's.", ["tool"], FINE_SECONDS
         )
-        self.upstream_duration = Histogram(
-            "holdfast_upstream_duration_seconds", "From dialling or writing to the reply's end.", ["tool"],
-            buckets=SECONDS, registry=r,
-        )  # fmt: skip
-        self.duplicates_prevented = Counter(
-            "holdfast_duplicates_prevented", "Attempts answered without a forward of their own.", ["tool", "how"],
-            registry=r,
-        )  # fmt: skip
+        self.upstream_attempts = Tallies(
+            "holdfast_upstream_attempts", "Forwards, by how they ended.", ["tool", "result"]
+        )
+        self.upstream_duration = Distributions(
+            "holdfast_upstream_duration_seconds", "From dialling or writing to the reply's end.", ["tool"], SECONDS
+        )
+        self.duplicates_prevented = Tallies(
+            "holdfast_duplicates_prevented", "Attempts answered without a forward of their own.", ["tool", "how"]
+        )
+        self.store_duration = Distributions(
+            "holdfast_store_duration_seconds", "Round trips to the store.", ["op"], FINE_SECONDS
+        )
+        for collector in (
+            self.requests, self.request_duration, self.overhead, self.upstream_attempts, self.upstream_duration,
+            self.duplicates_prevented, self.store_duration,
+        ):  # fmt: skip
+            r.register(collector)
         self.late_results = Counter(
             "holdfast_late_results", "Results that came after their first caller had gone.", ["tool"], registry=r
         )
@@ -62,9 +65,6 @@ class Metrics:
             "holdfast_unknown_oldest_age_seconds", "Age of the oldest unknown outcome (aggregate with max).", registry=r
         )
         self.store_up = Gauge("holdfast_store_up", "Whether the store answered when it was last asked.", registry=r)
-        self.store_duration = Histogram(
-            "holdfast_store_duration_seconds", "Round trips to the store.", ["op"], buckets=FINE_SECONDS, registry=r
-        )
         self.store_errors = Counter("holdfast_store_errors", "Round trips that failed.", ["op"], registry=r)
         self.unprotected = Counter("holdfast_unprotected", "Writes forwarded without a claim.", ["tool", "why"], registry=r)
         self.pending_bytes = Gauge(
@@ -76,40 +76,32 @@ class Metrics:
         self.policy_generation = Gauge("holdfast_policy_generation", "Number of the policy set in force.", registry=r)
         self.policy_reloads = Counter("holdfast_policy_reloads", "Changes of the policy folder.", ["result"], registry=r)
         self.loop_lag = Gauge("holdfast_event_loop_lag_seconds", "How late the event loop ran its last tick.", registry=r)
-        self._requests: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
-        self._forwards: dict[str, tuple[Histogram, Histogram]] = {}
-        self._store: dict[str, tuple[Histogram, Counter]] = {}
+        self._store_up = False
+        self._answers: dict[tuple[str, str], tuple[Tally, Distribution]] = {}
 
     def answered(self, tool: str, outcome: str, seconds: float) -> None:
         """Count one answered request."""
-        pair = self._requests.get((tool, outcome))
+        pair = self._answers.get((tool, outcome))
         if pair is None:
-            pair = self.requests.labels(tool, outcome), self.request_duration.labels(tool, outcome)
-            self._requests[tool, outcome] = pair
-        pair[0].inc()
+            pair = self.requests.child(tool, outcome), self.request_duration.child(tool, outcome)
+            self._answers[tool, outcome] = pair
+        pair[0].count += 1
         pair[1].observe(seconds)
 
     def forwarded(self, tool: str, upstream_s: float, overhead_s: float | None) -> None:
         """Note how long a forward took, and what Holdfast added to it."""
-        pair = self._forwards.get(tool)
-        if pair is None:
-            pair = self._forwards[tool] = self.upstream_duration.labels(tool), self.overhead.labels(tool)
-        pair[0].observe(upstream_s)
+        self.upstream_duration.child(tool).observe(upstream_s)
         if overhead_s is not None:
-            pair[1].observe(overhead_s)
+            self.overhead.child(tool).observe(overhead_s)
 
-    @contextmanager
-    def store_call(self, op: str) -> Iterator[None]:
-        """Time one store round trip; count it as an error if it raises."""
-        pair = self._store.get(op)
-        if pair is None:
-            pair = self._store[op] = self.store_duration.labels(op), self.store_errors.labels(op)
-        start = time.perf_counter()
-        try:
-            yield
-        except BaseException:
-            pair[1].inc()
-            self.store_up.set(0)
-            raise
-        self.store_up.set(1)
-        pair[0].observe(time.perf_counter() - start)
+    def store_answered(self) -> None:
+        """The store is there."""
+        if not self._store_up:
+            self._store_up = True
+            self.store_up.set(1)
+
+    def store_failed(self, op: str) -> None:
+        """A round trip to the store failed."""
+        self._store_up = False
+        self.store_up.set(0)
+        self.store_errors.labels(op).inc()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import assert_never
 
+import msgspec
 from msgspec import Struct
 
 from ledger import result
@@ -69,7 +69,7 @@ def _unkept(reply: Replied, rules: ResultRules) -> Unkept:
 
 def _failed(body: bytes, rules: ResultRules) -> bool:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
         return False
     return any(holds(predicate, document) for predicate in rules.failed_if)

@@ -31,24 +31,24 @@ async def pass_on(
         async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000):
             result = await forward(outbound, on_informational=_relay(request))
     except TimeoutError:
-        metrics.upstream_attempts.labels(policy.tool, "timeout").inc()
+        metrics.upstream_attempts.add(policy.tool, "timeout")
         return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)
     upstream_s = loop.time() - start
     metrics.forwarded(policy.tool, upstream_s, None)
     match result:
         case Replied():
-            metrics.upstream_attempts.labels(policy.tool, "replied").inc()
+            metrics.upstream_attempts.add(policy.tool, "replied")
             given = answer.of_reply(result, "", outcome)
             if given.stream is not None:
                 given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
             given.upstream_s, given.upstream_status = upstream_s, result.status
             return given
         case NotSent():
-            metrics.upstream_attempts.labels(policy.tool, "not-sent").inc()
+            metrics.upstream_attempts.add(policy.tool, "not-sent")
             kind = Kind.NOT_SENT_TIMEOUT if result.timed_out else Kind.NOT_SENT
             return answer.refusal(kind, f"{result.phase}: {result.why}", outcome=outcome)
         case Lost():
-            metrics.upstream_attempts.labels(policy.tool, "lost").inc()
+            metrics.upstream_attempts.add(policy.tool, "lost")
             return answer.refusal(Kind.READ_LOST, result.why, outcome=outcome, close=True)
 
 

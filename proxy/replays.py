@@ -23,11 +23,12 @@ ENTRY_BYTES = 1_024
 
 
 class Kept(Struct, frozen=True):
-    """A completed record with its result, until `expires` (seconds, by the clock given)."""
+    """A completed record with its result, until `expires` (seconds, by the clock given); `weight` in bytes."""
 
     record: Completed
     result: Result
     expires: float
+    weight: int
 
 
 class Replays:
@@ -56,7 +57,7 @@ class Replays:
         if weight > self._bytes_max // 4:
             return
         self._drop(record.operation)
-        self._kept[record.operation] = Kept(record, result, self._clock() + retention_ms / 1_000)
+        self._kept[record.operation] = Kept(record, result, self._clock() + retention_ms / 1_000, weight)
         self._bytes += weight
         while self._bytes > self._bytes_max or len(self._kept) > ENTRIES_MAX:
             self._drop(next(iter(self._kept)))
@@ -64,7 +65,7 @@ class Replays:
     def _drop(self, operation: str) -> None:
         kept = self._kept.pop(operation, None)
         if kept is not None:
-            self._bytes -= _weight(kept.result)
+            self._bytes -= kept.weight
 
 
 def _weight(result: Result) -> int:
