@@ -1,0 +1,35 @@
+"""A policy set made ready for the data port: whatever can be computed once per policy is."""
+
+from __future__ import annotations
+
+from policies.matcher import PolicySet
+from policies.model import ToolPolicy
+from proxy.fields import ALWAYS_CONTROL, Sorter
+from proxy.forward import Origin
+from proxy.identity import Identity, control_names
+from proxy.origins import parse_origin
+
+
+class Ruled:
+    """One policy with its upstream and its way of finding identities."""
+
+    __slots__ = ("identity", "origin", "policy")
+
+    def __init__(self, policy: ToolPolicy, default: Origin) -> None:
+        self.policy = policy
+        self.origin = default if policy.upstream.url is None else parse_origin(policy.upstream.url)
+        self.identity = Identity(policy)
+
+
+class Rules:
+    """The policies in force. `fields` sorts requests' header fields by what any of the policies looks at."""
+
+    def __init__(self, policies: PolicySet, default: Origin) -> None:
+        everything = (*policies.policies, policies.unmatched_write, policies.unmatched_read)
+        self.policies = policies
+        self.fields = Sorter(ALWAYS_CONTROL | control_names(everything))
+        self._ruled = {id(policy): Ruled(policy, default) for policy in everything}
+
+    def of(self, method: str, path: str) -> Ruled:
+        """Return what applies to a request."""
+        return self._ruled[id(self.policies.match(method, path))]
