@@ -51,4 +51,4 @@ def _path_of(parts: SplitResult) -> str:
     path = unquote(parts.path)
     if path.endswith("/") or "\x00" in path:
         raise BadStoreUrl("--store names a SQLite file, not a folder: sqlite:///PATH/ledger.db")
-    return path
+    return "/" + path.lstrip("/")  # four slashes are what some are used to: the same file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.store import Written
+from ledger.store import UnfitStore, Written
 from ledger.stores.memory import MemoryStore
 from ledger.stores.open import BadStoreUrl, open_store
 from ledger.stores.redis import RedisStore
@@ -36,6 +36,15 @@ async def test_sqlite_url_names_the_file(tmp_path: Path) -> None:
     assert await store.swap(a_ref(), None, a_write()) == Written()
     await store.close()
     assert (tmp_path / "a ledger?.db").exists()
+
+
+async def test_four_slashes_name_the_same_file(tmp_path: Path) -> None:
+    """Other programs write absolute SQLite paths with four; it is no other file, and no other owner."""
+    first, second = open_store(f"sqlite://{tmp_path}/ledger.db"), open_store(f"sqlite:///{tmp_path}/ledger.db")
+    await first.start()
+    with pytest.raises(UnfitStore, match=f"the ledger {tmp_path}/ledger.db belongs to"):
+        await second.start()
+    await first.close()
 
 
 @pytest.mark.parametrize(
