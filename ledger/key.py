@@ -35,7 +35,7 @@ class Ref(Struct, frozen=True):
 
 def operation_id(key: Key) -> str:
     """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in hexadecimal."""
-    parts = [part.encode("utf-8", "surrogateescape") for part in (key.tenant, key.tool, key.source, *key.parts)]
+    parts = [part.encode("utf-8", "surrogatepass") for part in (key.tenant, key.tool, key.source, *key.parts)]
     prefixed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
     return "op_" + hashlib.sha256(prefixed).hexdigest()[: OPERATION_BITS // 4]
 
@@ -43,7 +43,7 @@ def operation_id(key: Key) -> str:
 @functools.lru_cache(maxsize=4096)
 def scope_of(tenant: str, tool: str) -> str:
     """Return `tenant/tool`, percent-encoded so that neither part can hold a brace or a slash."""
-    return f"{quote(tenant, safe='', errors='surrogateescape')}/{quote(tool, safe='')}"
+    return f"{quote(tenant, safe='', errors='surrogatepass')}/{quote(tool, safe='')}"
 
 
 def ref_of(key: Key) -> Ref:
