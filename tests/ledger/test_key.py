@@ -78,7 +78,7 @@ def test_idempotency_key_never_meets_a_run_id() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\udc80"])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff"])
 def test_ids_with_lone_surrogates_have_operations_of_their_own(text: str) -> None:
     """A JSON body may hold halves of characters; they name a call like anything else."""
     assert operation_id(Key("t", "tool", "body:/id", (text,))) != operation_id(Key("t", "tool", "body:/id", ("?",)))

@@ -1,0 +1,381 @@
+"""The table of states: each state with each event, and what no history can lead to."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ledger.records import HISTORY_MAX, TOKENS_MAX, Completed, Free, InFlight, Record, Unknown
+from ledger.transitions import (
+    Changed,
+    ForwardIt,
+    Happening,
+    JoinIt,
+    Lapsed,
+    LapseFirst,
+    Lost,
+    NotSent,
+    Reason,
+    RefuseIt,
+    ReplayIt,
+    Replied,
+    TimedOut,
+    Unchanged,
+    apply,
+    claim,
+    decide,
+)
+from policies.model import Verdict
+from tests.ledger.samples import (
+    CALL,
+    ENDINGS,
+    FINGERPRINT,
+    FOREIGN,
+    LAPSED,
+    NEW,
+    OLD,
+    OPERATION,
+    RECORDS,
+    completed,
+    ending,
+    free,
+    in_flight,
+    replied,
+    unknown,
+)
+
+NOW = 100
+
+KEPT = "unchanged"
+CONFLICT = "conflict"
+TABLE: dict[tuple[str, str, str], str] = {
+    # The newest attempt's end.
+    ("in flight", "new", "final"): "completed",
+    ("in flight", "new", "final, other"): "completed",
+    ("in flight", "new", "not final"): "free",
+    ("in flight", "new", "neither"): "unknown",
+    ("in flight", "new", "not sent"): "free",
+    ("in flight", "new", "withdrawn"): "free",
+    ("in flight", "new", "lost"): "unknown",
+    ("in flight", "new", "timed out"): "unknown, listening",
+    ("unknown", "new", "final"): "completed",
+    ("unknown", "new", "final, other"): "completed",
+    ("unknown", "new", "not final"): "free",
+    ("unknown", "new", "neither"): KEPT,
+    ("unknown", "new", "not sent"): "free",
+    ("unknown", "new", "withdrawn"): "free",
+    ("unknown", "new", "lost"): KEPT,
+    ("unknown", "new", "timed out"): "unknown, listening",
+    ("unknown, listening", "new", "final"): "completed",
+    ("unknown, listening", "new", "final, other"): "completed",
+    ("unknown, listening", "new", "not final"): "free",
+    ("unknown, listening", "new", "neither"): "unknown",
+    ("unknown, listening", "new", "not sent"): "free",
+    ("unknown, listening", "new", "withdrawn"): "free",
+    ("unknown, listening", "new", "lost"): "unknown",
+    ("unknown, listening", "new", "timed out"): KEPT,
+    ("completed", "new", "final"): KEPT,
+    ("completed", "new", "final, other"): CONFLICT,
+    ("free", "new", "final"): "completed",
+    ("free", "new", "final, other"): "completed",
+    # An older attempt speaks after a newer claim; a claim that the record never heard of (the store forgot it).
+    ("unknown", "old", "final"): "completed",
+    ("unknown", "old", "final, other"): "completed",
+    ("unknown, listening", "old", "final"): "completed",
+    ("unknown, listening", "old", "final, other"): "completed",
+} | {
+    (state, who, reply): CONFLICT
+    for state in RECORDS
+    for who in ("old", "foreign")
+    for reply in ("final", "final, other")
+    if not (who == "old" and state.startswith("unknown"))
+}
+"""State, whose attempt, how it ended: what becomes of the record. What is not in it changes nothing."""
+
+
+def named(record: Record) -> str:
+    """Return a record's state in the table's words."""
+    match record:
+        case InFlight():
+            return "in flight"
+        case Unknown(listening=True):
+            return "unknown, listening"
+        case Unknown():
+            return "unknown"
+        case Completed():
+            return "completed"
+        case Free():
+            return "free"
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+@pytest.mark.parametrize("who", ["new", "old", "foreign"])
+@pytest.mark.parametrize("state", RECORDS)
+def test_each_state_with_each_end_of_an_attempt_is_in_the_table(state: str, who: str, how: str) -> None:
+    """Nothing raises, and what becomes of the record is what the table says; the rest stays as it was."""
+    record = RECORDS[state]
+    event = ending(how, {"new": NEW, "old": OLD, "foreign": FOREIGN}[who])
+    expected = TABLE.get((state, who, how), KEPT)
+    change = apply(record, event, NOW)
+    if expected == KEPT:
+        assert change == Unchanged()
+        return
+    assert isinstance(change, Changed)
+    assert change.conflict == (expected == CONFLICT)
+    assert named(change.record) == (state if expected == CONFLICT else expected)
+    assert len(change.record.history) == len(record.history) + 1
+    assert change.record.history[-1].at_ms == NOW
+    assert change.record.history[-1].token == event.token
+
+
+@pytest.mark.parametrize(
+    ("state", "becomes"),
+    [("in flight", "unknown"), ("unknown, listening", "unknown"), ("unknown", ""), ("completed", ""), ("free", "")],
+)
+def test_lapsed_lease_ends_in_unknown_and_touches_nothing_else(state: str, becomes: str) -> None:
+    """Only who can have a lease can lose it: the outcome is unknown from then on, and nobody is listened to."""
+    change = apply(RECORDS[state], LAPSED, NOW)
+    if not becomes:
+        assert change == Unchanged()
+        return
+    assert isinstance(change, Changed)
+    assert (named(change.record), change.conflict) == (becomes, False)
+
+
+def test_conflict_changes_the_history_alone() -> None:
+    """What stands is not touched by what contradicts it: the history tells, and somebody looks at it."""
+    change = apply(completed(), ending("final, other", NEW), NOW)
+    assert isinstance(change, Changed)
+    assert replace(change.record, history=()) == replace(completed(), history=())
+    assert change.record.history[-1].what == "conflict"
+
+
+def test_late_final_reply_completes_late() -> None:
+    """A reply that ends an unknown came after its caller was told so: it is late, whoever waits."""
+    change = apply(unknown(), replied(NEW), NOW)
+    assert isinstance(change, Changed)
+    assert isinstance(change.record, Completed)
+    assert change.record.late
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_reply_in_time_is_late_only_if_its_caller_had_gone(late: bool) -> None:
+    """In flight, the forward says whether anybody was still there to be answered."""
+    change = apply(in_flight(), replied(NEW, late=late), NOW)
+    assert isinstance(change, Changed)
+    assert isinstance(change.record, Completed)
+    assert change.record.late is late
+
+
+def test_status_that_settles_nothing_is_kept_with_the_unknown() -> None:
+    """Who looks at an unknown sees which reply left it so."""
+    change = apply(in_flight(), replied(NEW, Verdict.NEITHER), NOW)
+    assert isinstance(change, Changed)
+    assert isinstance(change.record, Unknown)
+    assert (change.record.why, change.record.status) == ("status", 500)
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        (replied(NEW, Verdict.NOT_FINAL), "not-final"),
+        (NotSent(NEW, "dns"), "not-sent"),
+        (NotSent(NEW, "", withdrawn=True), "withdrawn"),
+    ],
+)
+def test_free_record_remembers_why(event: Happening, why: str) -> None:
+    """Free is not absent: what happened before is there to be read."""
+    change = apply(in_flight(), event, NOW)
+    assert isinstance(change, Changed)
+    assert isinstance(change.record, Free)
+    assert change.record.why == why
+
+
+# -- arrivals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("record", "has_result", "lease_left_ms", "decision"),
+    [
+        (None, False, None, ForwardIt(None)),
+        (free(), False, None, ForwardIt(free())),
+        (free("not-final"), True, None, ForwardIt(free("not-final"))),
+        (in_flight(), False, 1, JoinIt()),
+        (in_flight(), False, 0, LapseFirst()),
+        (in_flight(), False, -1, LapseFirst()),
+        (in_flight(), False, None, LapseFirst()),
+        (unknown(), False, None, RefuseIt(Reason.OUTCOME_UNKNOWN)),
+        (unknown(), True, 10, RefuseIt(Reason.OUTCOME_UNKNOWN)),
+        (unknown(listening=True), False, 1, JoinIt()),
+        (unknown(listening=True), False, 0, RefuseIt(Reason.OUTCOME_UNKNOWN)),
+        (unknown(listening=True), False, None, RefuseIt(Reason.OUTCOME_UNKNOWN)),
+        (completed(), True, None, ReplayIt(completed())),
+        (completed(), False, None, RefuseIt(Reason.RESULT_UNAVAILABLE)),
+    ],
+)
+def test_arrival_gets_what_the_record_allows(
+    record: Record | None, has_result: bool, lease_left_ms: int | None, decision: object
+) -> None:
+    """Forwarded if absent or free, held while somebody alive can still end it, else answered at once."""
+    assert decide(record, FINGERPRINT, has_result=has_result, lease_left_ms=lease_left_ms) == decision
+
+
+@pytest.mark.fault(7)
+@pytest.mark.parametrize("lease_left_ms", [None, -1, 0, 1])
+@pytest.mark.parametrize("has_result", [False, True])
+@pytest.mark.parametrize("state", RECORDS)
+def test_other_fingerprint_is_refused_before_anything_else(
+    state: str, has_result: bool, lease_left_ms: int | None
+) -> None:
+    """One key cannot stand for two calls, in whatever state the first one is."""
+    decision = decide(RECORDS[state], "f2", has_result=has_result, lease_left_ms=lease_left_ms)
+    assert decision == RefuseIt(Reason.KEY_REUSED)
+
+
+# -- claims ----------------------------------------------------------------------------------------------------------
+
+
+def claimed(over: Free | None, token: str) -> InFlight:
+    """Return the claim of `token`."""
+    return claim(over, operation=OPERATION, fingerprint=FINGERPRINT, call=CALL, token=token, now_ms=NOW)
+
+
+def test_claim_of_an_absent_key_is_its_first_attempt() -> None:
+    """Nothing is known before it."""
+    record = claimed(None, NEW)
+    assert (record.attempt, record.tokens, record.token, record.created_ms) == (1, (NEW,), NEW, NOW)
+
+
+def test_claim_over_a_free_record_goes_on_from_it() -> None:
+    """The attempt grows, the tokens and the history are kept, and the creation's time is the first one's."""
+    record = claimed(free(), "token-third")
+    assert (record.attempt, record.tokens, record.created_ms) == (3, (OLD, NEW, "token-third"), 1)
+    assert record.history == (*free().history, record.history[-1])
+
+
+@pytest.mark.parametrize("token", [OLD, NEW])
+def test_token_that_was_used_never_claims_again(token: str) -> None:
+    """A claim's identity is good for one claim."""
+    with pytest.raises(ValueError, match="has claimed op_1 before"):
+        claimed(free(), token)
+
+
+# -- histories -------------------------------------------------------------------------------------------------------
+
+_endings = st.sampled_from(ENDINGS)
+_moves = st.lists(
+    st.one_of(
+        st.just(("claim", "", 0)),
+        st.just(("lapse", "", 0)),
+        st.tuples(st.just("end"), _endings, st.integers(0, 3)),
+    ),
+    max_size=120,
+)
+
+
+def played(moves: list[tuple[str, str, int]]) -> list[tuple[Record | None, Record | None]]:
+    """Return each step of the history that `moves` make, as the record before and after it."""
+    record: Record | None = None
+    tokens: list[str] = [FOREIGN]
+    steps: list[tuple[Record | None, Record | None]] = []
+    for number, (kind, how, back) in enumerate(moves):
+        before = record
+        if kind == "claim" and (record is None or isinstance(record, Free)):
+            tokens.append(f"token-{number}")
+            record = claimed(record, tokens[-1])
+        elif record is not None and kind != "claim":
+            event = LAPSED if kind == "lapse" else ending(how, tokens[-1 - min(back, len(tokens) - 1)])
+            change = apply(record, event, NOW + number)
+            record = change.record if isinstance(change, Changed) else record
+        steps.append((before, record))
+    return steps
+
+
+@given(_moves)
+def test_no_history_changes_whose_record_it_is(moves: list[tuple[str, str, int]]) -> None:
+    """Operation, fingerprint, call and the time of creation are what the first claim said, for ever."""
+    for before, after in played(moves):
+        if before is not None:
+            assert after is not None
+            assert (after.operation, after.fingerprint, after.call, after.created_ms) == (
+                before.operation, before.fingerprint, before.call, before.created_ms,
+            )  # fmt: skip
+
+
+@given(_moves)
+def test_no_history_leaves_completed_or_goes_back_to_absent(moves: list[tuple[str, str, int]]) -> None:
+    """What completed stays so, with the same reply, whatever is said of it later; and nothing is forgotten here."""
+    for before, after in played(moves):
+        if isinstance(before, Completed):
+            assert after is not None
+            assert replace(after, history=()) == replace(before, history=())
+        assert after is not None or before is None
+
+
+@given(_moves)
+def test_attempts_and_tokens_grow_with_claims_alone(moves: list[tuple[str, str, int]]) -> None:
+    """The fence that goes down to the tool rises by one with each claim, and no token comes twice."""
+    for before, after in played(moves):
+        if after is None:
+            continue
+        assert len(set(after.tokens)) == len(after.tokens) <= TOKENS_MAX
+        if before is None or (isinstance(before, Free) and isinstance(after, InFlight)):
+            assert isinstance(after, InFlight)
+            assert after.attempt == (before.attempt if before else 0) + 1
+        else:
+            assert (after.attempt, after.tokens) == (before.attempt, before.tokens)
+
+
+@given(_moves)
+def test_only_a_claim_puts_a_record_in_flight(moves: list[tuple[str, str, int]]) -> None:
+    """Nothing but an arrival over absent or free leads to a forward."""
+    for before, after in played(moves):
+        if isinstance(after, InFlight) and not isinstance(before, InFlight):
+            assert before is None or isinstance(before, Free)
+
+
+@given(_moves)
+def test_unknown_ends_by_truth_alone(moves: list[tuple[str, str, int]]) -> None:
+    """An unknown becomes free only when its newest attempt proves that it did not run."""
+    record: Record | None = None
+    for before, after in played(moves):
+        record = after
+        if isinstance(before, Unknown) and isinstance(after, Free):
+            assert after.why in {"not-final", "not-sent", "withdrawn"}
+            assert after.history[-1].token == after.token
+    assert record is None or record.attempt >= 1
+
+
+def test_history_is_bounded_and_keeps_its_ends() -> None:
+    """An operation that is tried for ever keeps the first claim and the newest events."""
+    record = claimed(None, "t0")
+    for number in range(1, 100):
+        change = apply(record, NotSent(f"t{number - 1}", "refused"), number)
+        assert isinstance(change, Changed)
+        assert isinstance(change.record, Free)
+        record = claimed(change.record, f"t{number}")
+    assert len(record.history) == HISTORY_MAX
+    assert (record.history[0].what, record.history[0].token) == ("claimed", "t0")
+    assert record.history[-1].token == "t99"
+    assert (len(record.tokens), record.token, record.attempt) == (TOKENS_MAX, "t99", 100)
+
+
+def test_repeated_events_are_harmless() -> None:
+    """A settle that is sent twice has the effect of one: whatever an event made, it makes nothing more of."""
+    for state, record in RECORDS.items():
+        for how in ENDINGS:
+            change = apply(record, ending(how, NEW), NOW)
+            if isinstance(change, Changed) and not change.conflict:
+                again = apply(change.record, ending(how, NEW), NOW + 1)
+                assert again == Unchanged(), (state, how)
+
+
+def test_every_event_of_the_module_is_in_the_matrix() -> None:
+    """An event that is added later must be added to the matrix above as well."""
+    kinds = {type(ending(how, NEW)) for how in ENDINGS} | {Lapsed}
+    assert kinds == {Replied, NotSent, Lost, TimedOut, Lapsed}
+    assert set(get_args(Happening)) == kinds
