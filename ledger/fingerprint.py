@@ -21,7 +21,9 @@ JSON_BYTES_MAX = 64 * 1024
 
 INTEGER_MAX = 2**53 - 1
 FLOAT_DIGITS_MAX = 15
-"""Decimals with more digits than a double is sure to keep could be conflated (RFC 8785, 3.2.2.3; IEEE 754)."""
+FLOAT_MIN = 2.0**-1022
+"""Decimals with more digits than a double is sure to keep could be conflated (RFC 8785, 3.2.2.3; IEEE 754), and so could
+those below its smallest normal number, down to zero."""
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
@@ -58,9 +60,13 @@ def _integer(digits: str) -> int:
 
 
 def _decimal(digits: str) -> float:
-    if sum(map(str.isdigit, digits.lower().partition("e")[0])) > FLOAT_DIGITS_MAX:
+    mantissa = digits.lower().partition("e")[0]
+    if sum(map(str.isdigit, mantissa)) > FLOAT_DIGITS_MAX:
         raise _NotCanonical
-    return float(digits)
+    number = float(digits)
+    if abs(number) < FLOAT_MIN and mantissa.strip("0."):
+        raise _NotCanonical
+    return number
 
 
 def _no_float(digits: str) -> float:
