@@ -36,10 +36,24 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Result)
 
 
+SPELLINGS_MAX = 1_000
+_kept: dict[bytes, bool] = {}
+"""Whether a field is kept, by its spelling: tools send the same few over and over. Bounded; it is only a shortcut."""
+
+
 def storable(headers: Headers) -> Headers:
-    """Return the fields that another caller may see, in their order and case; what Connection names is left out too."""
-    named = connection_tokens(headers)
-    return tuple(field for field in headers if field[0].lower() not in NEVER_KEPT and field[0].lower() not in named)
+    """Return the fields that another caller may see, in their order and case.
+
+    What a Connection field names is hop-by-hop as well: whoever passes `headers` on has taken that out (`proxy.fields`).
+    """
+    return tuple([field for field in headers if (_kept.get(field[0]) or _is_kept(field[0]))])
+
+
+def _is_kept(spelling: bytes) -> bool:
+    if len(_kept) >= SPELLINGS_MAX:
+        _kept.clear()
+    kept = _kept[spelling] = spelling.lower() not in NEVER_KEPT
+    return kept
 
 
 def connection_tokens(headers: Headers) -> frozenset[bytes]:
@@ -52,10 +66,12 @@ def connection_tokens(headers: Headers) -> frozenset[bytes]:
 
 def digest(status: int, headers: Headers, body: bytes) -> str:
     """Return SHA-256, in hex, over status, Content-Type and body: what makes two replies the same answer."""
-    content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-    hashed = hashlib.sha256(b"%d %d:%b" % (status, len(content_type), content_type))
-    hashed.update(body)
-    return hashed.hexdigest()
+    content_type = b""
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            content_type = value
+            break
+    return hashlib.sha256(b"%d %d:%b%b" % (status, len(content_type), content_type, body)).hexdigest()
 
 
 def encode(result: Result) -> bytes:

@@ -22,6 +22,7 @@ from proxy.arrival import Arrival
 from proxy.fields import Incoming, is_json
 from proxy.forward import Origin, Outbound
 from proxy.guard import Guard
+from proxy.log import SERVICE, RequestLine
 from proxy.passing import pass_on
 from proxy.problems import Kind, Refused
 from proxy.response import AnswerWriter, as_response
@@ -38,7 +39,7 @@ NO_CALL = Call()
 class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
-    __slots__ = ("call", "fingerprint", "operation", "policy", "start_s")
+    __slots__ = ("call", "closes", "fingerprint", "operation", "policy", "start_s")
 
     def __init__(self) -> None:
         self.start_s = time.perf_counter()
@@ -46,6 +47,7 @@ class Told:
         self.call = NO_CALL
         self.operation = ""
         self.fingerprint = ""
+        self.closes = False
 
 
 class DataPort:
@@ -65,6 +67,7 @@ class DataPort:
             given = await self._answer(request, told)
         except Refused as refused:
             given = answer.refusal(refused.kind, refused.detail, told.operation, close=refused.close)
+        given.close = given.close or told.closes
         writer = AnswerWriter(request, given)
         try:
             await writer.send()
@@ -76,6 +79,8 @@ class DataPort:
         rules = self._in_force()
         _check_form(request)
         incoming = rules.fields.sort(request.raw_headers)
+        # aiohttp's parser loses what it read beyond a declined upgrade, so nothing may follow one on its connection.
+        told.closes = incoming.upgrades
         if incoming.transfer_encoding:
             _check_framing(request, incoming)
         ruled = rules.of(request.method, request.raw_path.partition("?")[0])
@@ -141,12 +146,15 @@ class DataPort:
         if given.upstream_s is not None and given.outcome != "read":
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
         if works.log.wants_requests:
+            call = told.call
             works.log.request(
-                told.call, told.operation, works.log.keyed(told.fingerprint) if told.fingerprint else "",
-                outcome=given.outcome, how=given.how, problem=given.problem, attempt=given.attempt, method=method,
-                status=given.status, upstream_status=given.upstream_status, duration_ms=round(seconds * 1_000, 3),
-                late=given.late, bytes=sent,
-            )  # fmt: skip
+                RequestLine(
+                    "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
+                    call.step_id, call.tool_call_id, works.log.keyed(told.fingerprint) if told.fingerprint else "",
+                    given.outcome, given.how, given.problem, given.attempt, method, given.status, given.upstream_status,
+                    round(seconds * 1_000, 3), given.late, sent,
+                )  # fmt: skip
+            )
 
 
 class Caller:

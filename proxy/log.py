@@ -27,7 +27,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class RequestLine(Struct, omit_defaults=True):
-    """The line of one finished request (contract, section 7). `bytes` were sent to the caller."""
+    """The line of one finished request (contract, section 7), without what says nothing. `bytes` were sent to the caller."""
 
     ts: str
     level: str
@@ -77,17 +77,10 @@ class Log:
         """Whether lines of finished requests are written at all."""
         return self._rank <= RANKS["info"]
 
-    def request(self, call: Call, operation: str, payload_hash: str, **fields: Any) -> None:
-        """Write the line of one finished request."""
-        self._put(
-            _encoder.encode(
-                RequestLine(
-                    self._timestamp(), "info", SERVICE, "request", operation, call.tenant, call.tool, call.thread_id,
-                    call.run_id, call.step_id, call.tool_call_id, payload_hash, **fields,
-                )  # fmt: skip
-            )
-            + b"\n"
-        )
+    def request(self, line: RequestLine) -> None:
+        """Write the line of one finished request, stamped."""
+        line.ts = self._timestamp()
+        self._put(_encoder.encode(line) + b"\n")
 
     def event(self, event: str, *, level: Level = "info", **fields: Any) -> None:
         """Write one line; fields that say nothing (empty, zero, false, None) are left out."""

@@ -78,7 +78,8 @@ class AnswerWriter:
         answer = self._answer
         reason = answer.reason or REASONS.get(answer.status, b"")
         lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, reason)]
-        lines += [b"%b: %b\r\n" % field for field in answer.headers]
+        for name, value in answer.headers:
+            lines += (name, b": ", value, b"\r\n")
         if chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         elif answer.stream is None and not bodiless and _length(answer) is None:
@@ -125,4 +126,7 @@ def as_response(writer: AnswerWriter) -> web.StreamResponse:
 
 
 def _length(answer: Answer) -> bytes | None:
-    return next((value for name, value in answer.headers if name.lower() == b"content-length"), None)
+    for name, value in answer.headers:
+        if len(name) == 14 and name.lower() == b"content-length":
+            return value
+    return None
