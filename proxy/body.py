@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.fields import Incoming
 from proxy.problems import Kind, Refused
@@ -48,8 +48,8 @@ async def stream(request: web.BaseRequest) -> AsyncIterator[bytes]:
 
 
 def welcome(request: web.BaseRequest, incoming: Incoming) -> None:
-    """Answer `Expect: 100-continue`, once, now that the body is wanted (RFC 9110, 10.1.1)."""
-    if incoming.expects_continue and request.writer.transport is not None:
+    """Answer `Expect: 100-continue`, once, now that the body is wanted; not in HTTP/1.0 (RFC 9110, 10.1.1)."""
+    if incoming.expects_continue and request.version >= HttpVersion11 and request.writer.transport is not None:
         request.writer.transport.write(CONTINUE)
 
 

@@ -197,9 +197,10 @@ class Execution(Joint):
 
     def _outbound(self, attempt: int) -> Outbound:
         arrival = self.arrival
-        headers = (*arrival.request.headers, VIA)
+        headers = arrival.request.headers
         if arrival.policy.announce:
             headers += (
+                VIA,
                 (b"Holdfast-Operation", arrival.ref.operation.encode()),
                 (b"Holdfast-Attempt", b"%d" % attempt),
             )

@@ -37,10 +37,11 @@ class Incoming:
     onward         what goes to the tool, without framing.
     content_type   lower-case, empty if absent.
     patience_ms    from `Prefer: wait=N` (RFC 7240, 4.3), else None.
+    upgrades       another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
     __slots__ = ("content_length", "content_type", "controls", "expects_continue", "onward", "patience_ms",
-                 "transfer_encoding")  # fmt: skip
+                 "transfer_encoding", "upgrades")  # fmt: skip
 
     def __init__(self) -> None:
         self.controls: dict[bytes, str] = {}
@@ -50,6 +51,7 @@ class Incoming:
         self.transfer_encoding = b""
         self.expects_continue = False
         self.patience_ms: int | None = None
+        self.upgrades = False
 
     def text(self, name: bytes) -> str:
         """Return a control field, empty if absent. Bytes that are no UTF-8 survive as surrogates."""
@@ -150,6 +152,8 @@ def _note_framing(result: Incoming, name: bytes, value: bytes) -> bool:
         result.transfer_encoding += b"," + coding if result.transfer_encoding else coding
     elif name == b"expect":
         result.expects_continue = value.strip().lower() == b"100-continue"
+    elif name == b"upgrade":
+        result.upgrades = True
     return name == b"connection" and value.lower() not in _PLAIN_CONNECTION
 
 

@@ -81,7 +81,7 @@ class Timely:
 
 
 def _outbound(policy: ToolPolicy, origin: Origin, request: web.BaseRequest, incoming: Incoming, data: bytes | None) -> Outbound:
-    headers = (*incoming.onward, VIA)
+    headers = (*incoming.onward, VIA) if policy.announce else tuple(incoming.onward)
     target = request.raw_path.encode("utf-8", "surrogateescape")
     connect_ms = policy.timeouts.connect_ms
     method = request.method.encode()
