@@ -30,10 +30,10 @@ _scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-INTEGER_MAX, INTEGER_MAX),
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+    st.text(st.characters(codec="utf-8"), max_size=8),
 )
 _plain_names = st.text(st.characters(max_codepoint=127), max_size=6)
-_names = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+_names = st.text(st.characters(codec="utf-8"), max_size=6)
 
 
 def _documents(names: st.SearchStrategy[str], scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
