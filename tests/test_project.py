@@ -50,7 +50,6 @@ EXCUSED = {
     "*/__main__.py": "starts what stands beside it",
     "ledger/stores/redis_*.py": "a store is tested whole: tests/ledger/test_redis.py, and the contract",
     "ledger/stores/sqlite_*.py": "a store is tested whole: tests/ledger/test_sqlite.py, and the contract",
-    "ledger/stores/watches.py": "tested in each store, by the contract",
     "proxy/forward.py": "a port: tests/proxy/upstream run what stands behind it",
     "proxy/upstream/*.py": "the forward is tested whole, by situation: tests/proxy/upstream",
 }
