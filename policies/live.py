@@ -8,7 +8,6 @@ watcher up where the system does not report changes (network file systems, a fol
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
@@ -114,8 +113,13 @@ class LivePolicies:
         async for _ in self._looks():
             if self._stopping.is_set() or self._snapshot() == self._seen:
                 continue
-            with contextlib.suppress(PolicyErrors):  # told to `on_rejected`; the last good set stays
+            try:
                 await self.reload()
+            except PolicyErrors:
+                continue  # told to `on_rejected`; the last good set stays
+            except Exception:
+                # A fault of ours or of a callback. The watch must outlive it, or later changes would be missed.
+                log.exception("policies could not be reloaded")
 
     async def _looks(self) -> AsyncIterator[None]:
         """Yield when it is time to look: at once, after changes, and every `look_ms`. Ends with `stop`."""

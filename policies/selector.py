@@ -139,7 +139,7 @@ def show_predicate(predicate: Predicate) -> str:
 def holds(predicate: Predicate, document: Any) -> bool:
     """Say whether `predicate` is true of a decoded JSON reply. A missing value equals nothing, not even null."""
     found = find(predicate.selector.argument, document)
-    equal = found is not MISSING and _same(found, predicate.literal)
+    equal = _same(found, predicate.literal)
     return equal if predicate.operator == "==" else not equal
 
 

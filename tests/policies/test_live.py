@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,13 @@ class Watched:
         async with asyncio.timeout(PATIENCE_S):
             return await self.told.get()
 
+    async def begin(self, change: Callable[[], object]) -> None:
+        """Start to watch and be sure of it: the first look finds `change`, and the watch stands before that is told."""
+        change()
+        await self.policies.start()
+        await self.next()
+        assert self.policies.current.generation == 2
+
     @property
     def hold_ms(self) -> int:
         """How long duplicates are held just now."""
@@ -47,9 +54,9 @@ class Watched:
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     """A folder with one policy, watched; looks by the clock are too rare to help."""
-    (tmp_path / "t.yaml").write_text(hold(1))
+    (tmp_path / "t.yaml").write_text(hold(11))
     found = Watched(tmp_path)
-    await found.policies.start()
+    await found.begin(lambda: (tmp_path / "t.yaml").write_text(hold(1)))
     yield found
     await found.policies.stop()
 
@@ -57,11 +64,11 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
 @pytest.mark.loops("asyncio", "uvloop")
 async def test_changed_file_takes_force(watched: Watched) -> None:
     """Without a restart; the generation counts it."""
-    assert (watched.policies.current.generation, watched.hold_ms) == (1, 1_000)
+    assert (watched.policies.current.generation, watched.hold_ms) == (2, 1_000)
     (watched.folder / "t.yaml").write_text(hold(2))
     loaded = await watched.next()
     assert loaded is watched.policies.current
-    assert (watched.policies.current.generation, watched.hold_ms) == (2, 2_000)
+    assert (watched.policies.current.generation, watched.hold_ms) == (3, 2_000)
     assert watched.policies.loaded.provenance("t")["timeouts.hold"].endswith("t.yaml:4")
 
 
@@ -84,7 +91,7 @@ async def test_bad_change_is_told_and_the_last_good_set_stays(watched: Watched) 
     assert watched.policies.current is before
     (watched.folder / "t.yaml").write_text(hold(4))
     await watched.next()
-    assert (watched.policies.current.generation, watched.hold_ms) == (2, 4_000)
+    assert (watched.policies.current.generation, watched.hold_ms) == (3, 4_000)
 
 
 @pytest.mark.fault(61)
@@ -105,18 +112,21 @@ def test_bad_folder_at_start_is_refused(tmp_path: Path) -> None:
 
 async def test_configmap_swap_takes_force(tmp_path: Path) -> None:
     """A mounted ConfigMap changes by one rename of the `..data` link; the names in it never change."""
-    for version in (1, 2):
+
+    def swap(version: int) -> None:
         (tmp_path / f"..2026_0{version}").mkdir()
         (tmp_path / f"..2026_0{version}" / "t.yaml").write_text(hold(version))
-    (tmp_path / "..data").symlink_to("..2026_01")
+        (tmp_path / "..data_tmp").symlink_to(f"..2026_0{version}")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    swap(1)
     (tmp_path / "t.yaml").symlink_to("..data/t.yaml")
     found = Watched(tmp_path)
-    await found.policies.start()
+    await found.begin(lambda: swap(2))
     try:
-        (tmp_path / "..data_tmp").symlink_to("..2026_02")
-        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        swap(3)
         await found.next()
-        assert found.hold_ms == 2_000
+        assert found.hold_ms == 3_000
     finally:
         await found.policies.stop()
 
@@ -190,6 +200,31 @@ async def test_folder_that_was_itself_replaced_is_found_by_looking(tmp_path: Pat
         assert found.hold_ms == 8_000
     finally:
         await found.policies.stop()
+
+
+async def test_callback_that_fails_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong in telling is logged; the next change is still seen."""
+    told: asyncio.Queue[PolicySet] = asyncio.Queue()
+    failed = asyncio.Event()
+
+    def tell(policies: PolicySet) -> None:
+        if policies.generation == 2:
+            failed.set()
+            raise RuntimeError("the metrics are broken")
+        told.put_nowait(policies)
+
+    (tmp_path / "t.yaml").write_text(hold(1))
+    policies = LivePolicies(tmp_path, on_loaded=tell)
+    await policies.start()
+    try:
+        (tmp_path / "t.yaml").write_text(hold(22))
+        async with asyncio.timeout(PATIENCE_S):
+            await failed.wait()
+            (tmp_path / "t.yaml").write_text(hold(333))
+            assert (await told.get()).generation == 3
+        assert "the metrics are broken" in caplog.text
+    finally:
+        await policies.stop()
 
 
 async def test_stopped_policies_are_not_reloaded(watched: Watched) -> None:

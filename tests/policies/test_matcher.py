@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +109,27 @@ def test_digest_is_of_the_content_alone() -> None:
     other = ToolPolicy(tool="b", match=Match("/b"), timeouts=Timeouts(hold_ms=1))
     assert PolicySet([one, other], UNNAMED).digest != same[0].digest
     assert PolicySet([one, two], other).digest != same[0].digest
+
+
+def test_digest_is_the_same_in_every_process() -> None:
+    """Sets have no order that two processes share; the digest must not depend on it."""
+    program = (
+        "from policies.matcher import PolicySet; from policies.model import Match, ToolPolicy\n"
+        "methods = frozenset({'PUT', 'POST', 'PATCH', 'DELETE', 'A', 'B', 'C'})\n"
+        "policy = ToolPolicy(tool='t', match=Match('/t', methods)); print(PolicySet([policy], policy).digest)"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(digests) == 1
 
 
 def test_longest_upstream_is_over_every_policy() -> None:
