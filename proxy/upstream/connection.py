@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
@@ -164,6 +165,9 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None:
             return
+        if not self._ended_in_order():
+            self.drop("TLS ended without a close_notify")
+            return
         try:
             exchange.ended()
         except BadReply as error:
@@ -190,6 +194,18 @@ class Connection(asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+
+    def _ended_in_order(self) -> bool:
+        """Say whether the end came from the tool: a TLS stream that lacks its close_notify may have been cut by anybody
+        (RFC 9112, 9.8). asyncio does not tell the two apart; OpenSSL knows."""
+        assert self._transport is not None
+        ssl_object = self._transport.get_extra_info("ssl_object")
+        if ssl_object is None:
+            return True
+        try:
+            return not ssl_object.read(1)
+        except ssl.SSLError:  # SSLWantReadError: it expects more
+            return False
 
     def _finish(self, exchange: Exchange) -> None:
         """The reply is whole: the connection is free if the request is whole too and neither side asked to close."""
