@@ -157,19 +157,21 @@ class Proxy:
         self.log.event("proxy.draining", in_flight=len(self.works.joints))
         await self._wait(self._settings.drain_accept_ms / 1_000)
         self.works.stopping = True
-        while self.works.joints and loop.time() < grace_until and not self._hurry.is_set():
-            tasks = [execution.task for execution in self.works.joints.values()]
+        while (tasks := self._under_way()) and loop.time() < grace_until and not self._hurry.is_set():
             hurry = loop.create_task(self._hurry.wait())
             timeout = min(1.0, max(0.0, grace_until - loop.time()))
             await asyncio.wait([*tasks, hurry], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
-        left = list(self.works.joints.values())
+        left = [execution for execution in self.works.joints.values() if not execution.task.done()]
         for execution in left:
             execution.give_up(SHUTDOWN)
         if left:
             await asyncio.wait([execution.task for execution in left], timeout=SETTLE_S)
         await self.works.outbox.close(SETTLE_S)
         self.log.event("proxy.stopped", unknown=len(left))
+
+    def _under_way(self) -> list[asyncio.Task[None]]:
+        return [execution.task for execution in self.works.joints.values() if not execution.task.done()]
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

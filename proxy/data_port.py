@@ -81,6 +81,8 @@ class DataPort:
         incoming = rules.fields.sort(request.raw_headers)
         # aiohttp's parser loses what it read beyond a declined upgrade, so nothing may follow one on its connection.
         told.closes = incoming.upgrades
+        if incoming.host_at < 0 and request.version >= HttpVersion11:
+            raise Refused(Kind.BAD_REQUEST, "the request has no Host (RFC 9112, 3.2)", close=True)
         if incoming.transfer_encoding:
             _check_framing(request, incoming)
         ruled = rules.of(request.method, request.raw_path.partition("?")[0])
@@ -111,7 +113,7 @@ class DataPort:
         told.call = identity.call_of(policy, key.tenant, incoming)
         told.fingerprint = mark
         outbound = Outbound(
-            ruled.origin, method, target, tuple(incoming.onward), data, connect_ms=policy.timeouts.connect_ms,
+            ruled.origin, method, target, ruled.headers(incoming), data, connect_ms=policy.timeouts.connect_ms,
             keep_bytes_max=policy.result.body_bytes_max,
         )  # fmt: skip
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
@@ -126,7 +128,7 @@ class DataPort:
         if why:
             works.metrics.unprotected.labels(policy.tool, why).inc()
         outcome: answer.Outcome = "unprotected" if why else "read"
-        given = await pass_on(works.forward, works.metrics, policy, ruled.origin, request, incoming, outcome, data)
+        given = await pass_on(works.forward, works.metrics, ruled, request, incoming, outcome, data)
         if why:
             given.headers += ((b"Holdfast-Outcome", b"unprotected"),)
         return given

@@ -37,10 +37,11 @@ class Incoming:
     onward         what goes to the tool, without framing.
     content_type   lower-case, empty if absent.
     patience_ms    from `Prefer: wait=N` (RFC 7240, 4.3), else None.
+    host_at        where Host is among them, -1 if it is missing.
     upgrades       another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
-    __slots__ = ("content_length", "content_type", "controls", "expects_continue", "onward", "patience_ms",
+    __slots__ = ("content_length", "content_type", "controls", "expects_continue", "host_at", "onward", "patience_ms",
                  "transfer_encoding", "upgrades")  # fmt: skip
 
     def __init__(self) -> None:
@@ -52,6 +53,16 @@ class Incoming:
         self.expects_continue = False
         self.patience_ms: int | None = None
         self.upgrades = False
+        self.host_at = -1
+
+    def for_tool(self, authority: bytes, *, replace: bool) -> Headers:
+        """Return the fields that go to the tool. A request without Host (HTTP/1.0) gets the tool's `authority`, and so does
+        every request if `replace` (decision 0005)."""
+        if self.host_at < 0:
+            return ((b"Host", authority), *self.onward)
+        if replace:
+            self.onward[self.host_at] = (self.onward[self.host_at][0], authority)
+        return tuple(self.onward)
 
     def text(self, name: bytes) -> str:
         """Return a control field, empty if absent. Bytes that are no UTF-8 survive as surrogates."""
@@ -65,9 +76,13 @@ class _Part(enum.Enum):
     FRAMING = enum.auto()
     PREFER = enum.auto()
     CONTENT_TYPE = enum.auto()
+    HOST = enum.auto()
     OURS = enum.auto()
     IMITATION = enum.auto()
     PLAIN = enum.auto()
+
+
+_NAMED_PARTS = {b"prefer": _Part.PREFER, b"content-type": _Part.CONTENT_TYPE, b"host": _Part.HOST}
 
 
 class Sorter:
@@ -98,13 +113,17 @@ class Sorter:
             elif part is _Part.CONTENT_TYPE:
                 result.content_type = field[1].lower()
                 onward.append(field)
+            elif part is _Part.HOST:
+                if result.host_at >= 0:
+                    raise Refused(Kind.BAD_REQUEST, "Host appears twice", close=True)
+                result.host_at = len(onward)
+                onward.append(field)
             elif part is _Part.PREFER:
                 _take_preference(result, field)
             elif part is _Part.IMITATION:
                 raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens")
         if connection:
-            dropped = connection_tokens(raw) - self._controls
-            result.onward = [field for field in onward if field[0].lower() not in dropped]
+            _drop(result, connection_tokens(raw) - self._controls - {b"host"})
         return result
 
     def _learn(self, spelling: bytes) -> tuple[_Part, bytes]:
@@ -123,7 +142,14 @@ class Sorter:
             return _Part.OURS
         if b"_" in name and name.replace(b"_", b"-") in self._controls:
             return _Part.IMITATION
-        return {b"prefer": _Part.PREFER, b"content-type": _Part.CONTENT_TYPE}.get(name, _Part.PLAIN)
+        return _NAMED_PARTS.get(name, _Part.PLAIN)
+
+
+def _drop(result: Incoming, names: frozenset[bytes]) -> None:
+    """Take out what a Connection field names."""
+    before = result.onward[: max(result.host_at, 0)]
+    result.host_at -= sum(field[0].lower() in names for field in before)
+    result.onward = [field for field in result.onward if field[0].lower() not in names]
 
 
 def _take_control(controls: dict[bytes, str], name: bytes, value: bytes) -> None:

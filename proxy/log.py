@@ -15,8 +15,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ledger.records import Call
-
 Level = Literal["debug", "info", "warning", "error"]
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 SERVICE = "holdfast-proxy"

@@ -17,3 +17,10 @@ def parse_origin(url: str) -> Origin:
     if parts.scheme == "https":
         return Origin("https", parts.hostname, parts.port or 443)
     return Origin("http", parts.hostname, parts.port or 80)
+
+
+def authority_of(origin: Origin) -> bytes:
+    """Return what Host says for `origin`: the port only where it is not the scheme's own (RFC 9110, 7.2)."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    default = 443 if origin.scheme == "https" else 80
+    return (host if origin.port == default else f"{host}:{origin.port}").encode()

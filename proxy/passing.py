@@ -7,24 +7,25 @@ from collections.abc import Callable
 
 from aiohttp import HttpVersion11, web
 
-from policies.model import ToolPolicy
 from proxy import answer, body
 from proxy.answer import Answer, Outcome
 from proxy.fields import VIA, Incoming
-from proxy.forward import Forward, Headers, Lost, NotSent, Origin, Outbound, Replied, ReplyStream, Truncated
+from proxy.forward import Forward, Headers, Lost, NotSent, Outbound, Replied, ReplyStream, Truncated
 from proxy.metrics import Metrics
 from proxy.problems import Kind
+from proxy.rules import Ruled
 
 
 async def pass_on(
-    forward: Forward, metrics: Metrics, policy: ToolPolicy, origin: Origin, request: web.BaseRequest, incoming: Incoming,
+    forward: Forward, metrics: Metrics, ruled: Ruled, request: web.BaseRequest, incoming: Incoming,
     outcome: Outcome, data: bytes | None = None,
 ) -> Answer:  # fmt: skip
     """Forward once and return the reply, as a stream unless it came in one piece. `data` is a body that was read already.
 
     `timeouts.upstream` bounds the wait for the head and for each further piece.
     """
-    outbound = _outbound(policy, origin, request, incoming, data)
+    policy = ruled.policy
+    outbound = _outbound(ruled, request, incoming, data)
     loop = asyncio.get_running_loop()
     start = loop.time()
     try:
@@ -80,8 +81,9 @@ class Timely:
         self._stream.close()
 
 
-def _outbound(policy: ToolPolicy, origin: Origin, request: web.BaseRequest, incoming: Incoming, data: bytes | None) -> Outbound:
-    headers = (*incoming.onward, VIA) if policy.announce else tuple(incoming.onward)
+def _outbound(ruled: Ruled, request: web.BaseRequest, incoming: Incoming, data: bytes | None) -> Outbound:
+    policy, origin = ruled.policy, ruled.origin
+    headers = (*ruled.headers(incoming), VIA) if policy.announce else ruled.headers(incoming)
     target = request.raw_path.encode("utf-8", "surrogateescape")
     connect_ms = policy.timeouts.connect_ms
     method = request.method.encode()

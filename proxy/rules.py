@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from policies.matcher import PolicySet
 from policies.model import ToolPolicy
-from proxy.fields import ALWAYS_CONTROL, Sorter
-from proxy.forward import Origin
+from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter
+from proxy.forward import Headers, Origin
 from proxy.identity import Identity, control_names
-from proxy.origins import parse_origin
+from proxy.origins import authority_of, parse_origin
 
 
 class Ruled:
-    """One policy with its upstream and its way of finding identities."""
+    """One policy with its upstream and its way of finding identities. `authority` is the upstream's Host."""
 
-    __slots__ = ("identity", "origin", "policy")
+    __slots__ = ("authority", "identity", "origin", "policy")
 
     def __init__(self, policy: ToolPolicy, default: Origin) -> None:
         self.policy = policy
         self.origin = default if policy.upstream.url is None else parse_origin(policy.upstream.url)
+        self.authority = authority_of(self.origin)
         self.identity = Identity(policy)
+
+    def headers(self, incoming: Incoming) -> Headers:
+        """Return the fields that go to the tool, but for Holdfast's own. Over https Host is the upstream's, because the
+        certificate that was checked is (RFC 9110, 7.4); over http it passes as it came."""
+        return incoming.for_tool(self.authority, replace=self.origin.scheme == "https")
 
 
 class Rules:
