@@ -55,7 +55,7 @@ async def bench(effort: Effort, wanted: tuple[str, ...], directory: Path) -> Rep
             steps = len(standing.systems) + effort.rounds * (len(plan(standing.systems, 0)) + restarted)
             progress.update(bar, total=steps)
             measured = Bench(session, standing, effort)
-            restarts = Restarts(session, directory, cores, standing, measured, effort.restart_keys)
+            restarts = Restarts(session, directory, standing, measured, effort.restart_keys)
             for system in standing.systems:
                 say(f"warming up {system.name}")
                 await measured.warm_up(system)

@@ -24,7 +24,8 @@ class Sample(Struct, frozen=True):
     """One measurement of a case, in one round. Times are microseconds, CPU and store calls are per request.
 
     `server_cpu_us` is None where no server stands before the tool, `store_cpu_us` where the store has no process of its
-    own, `store_calls` where there is no store. `busy` is the share of the time that the server was on its core.
+    own, `store_calls` where there is no store. `busy` is the share of the time that the server was on its core,
+    `foreign` the share that others were.
     """
 
     case: Case
@@ -36,6 +37,7 @@ class Sample(Struct, frozen=True):
     server_cpu_us: float | None = None
     store_cpu_us: float | None = None
     busy: float | None = None
+    foreign: float | None = None
     outcomes: dict[str, int] = {}
     store_calls: dict[str, float] | None = None
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import aiohttp
+from msgspec import Struct
 
 from evaluation.bench import workloads
 from evaluation.bench.closed_loop import ClosedLoop
@@ -15,7 +16,7 @@ from evaluation.bench.figures import Case, Sample, percentile
 from evaluation.bench.load import Timings, WrongAnswer
 from evaluation.bench.metrics import read_store_calls, round_trips
 from evaluation.bench.open_loop import OpenLoop
-from evaluation.bench.procfs import cpu_us
+from evaluation.bench.procfs import core_us, cpu_us
 from evaluation.bench.shape import READ, Calls
 from evaluation.bench.systems import Stand, System
 from evaluation.bench.workloads import GUARDED, JOIN_WIDTH, RESTARTED, Effort, delay_us, executions_due, plan
@@ -26,6 +27,31 @@ WARM_UP_S = 0.3
 
 ALL_S = 60.0
 """How long a given number of requests may take; they end the load, not this."""
+
+
+class Taken(Struct, frozen=True):
+    """What a load took: its timings, and CPU times meanwhile: the server's, the store's, everybody's on the core."""
+
+    timings: Timings
+    server_us: float
+    store_us: float
+    core_us: float
+
+
+class Meter:
+    """Reads the CPU times that a load takes."""
+
+    def __init__(self, system: System, core: int) -> None:
+        self._system = system
+        self._core = core
+        self._before = self._read()
+
+    def taken(self, timings: Timings) -> Taken:
+        """Return what has been taken since this meter was made."""
+        return Taken(timings, *(now - before for now, before in zip(self._read(), self._before, strict=True)))
+
+    def _read(self) -> tuple[float, float, float]:
+        return cpu_us(self._system.pids), cpu_us(self._system.store_pids), core_us(self._core)
 
 
 class Bench:
@@ -85,9 +111,10 @@ class Bench:
         gc.collect()
         gc.disable()
         try:
-            timings, server_us, store_us = await self._load(system, case, given)
+            taken = await self._load(system, case, given)
         finally:
             gc.enable()
+        timings = taken.timings
         requests = len(timings.latencies_s)
         self._check_executions(case, requests, await self._executions() - executions_before)
         calls_after = await self._store_calls(system)
@@ -99,16 +126,15 @@ class Bench:
             seconds=timings.seconds,
             p50_us=percentile(ordered, 0.50) * 1e6,
             p99_us=percentile(ordered, 0.99) * 1e6,
-            server_cpu_us=server_us / requests if system.pids else None,
-            store_cpu_us=store_us / requests if system.store_pids else None,
-            busy=server_us / 1e6 / timings.seconds if system.pids else None,
+            server_cpu_us=taken.server_us / requests if system.pids else None,
+            store_cpu_us=taken.store_us / requests if system.store_pids else None,
+            busy=taken.server_us / 1e6 / timings.seconds if system.pids else None,
+            foreign=self._foreign(taken),
             outcomes=timings.outcomes,
             store_calls=None if calls_after is None else round_trips(calls_before or {}, calls_after, requests),
         )
 
-    async def _load(
-        self, system: System, case: Case, given: Callable[[], bytes | None] | None
-    ) -> tuple[Timings, float, float]:
+    async def _load(self, system: System, case: Case, given: Callable[[], bytes | None] | None) -> Taken:
         """Run the case's load; return its timings and the CPU time that server and store took for it."""
         calls = Calls(next(self._runs))
         seconds = self._effort.closed_s
@@ -133,25 +159,29 @@ class Bench:
         seconds: float,
         *,
         status: int = 201,
-    ) -> tuple[Timings, float, float]:
+    ) -> Taken:
         load = ClosedLoop(system.address, status)
         await load.connect(groups * width)
         try:
-            server, store = cpu_us(system.pids), cpu_us(system.store_pids)
-            timings = await load.run(next_request, groups, width, seconds)
-            return timings, cpu_us(system.pids) - server, cpu_us(system.store_pids) - store
+            meter = Meter(system, self._stand.cores.server)
+            return meter.taken(await load.run(next_request, groups, width, seconds))
         finally:
             load.close()
 
-    async def _open(self, system: System, request: Callable[[], bytes]) -> tuple[Timings, float, float]:
+    async def _open(self, system: System, request: Callable[[], bytes]) -> Taken:
         load = OpenLoop(system.address)
         await load.connect(PACED_CONNECTIONS)
         try:
-            server, store = cpu_us(system.pids), cpu_us(system.store_pids)
-            timings = await load.run(request, self._effort.rate, int(self._effort.rate * self._effort.open_s))
-            return timings, cpu_us(system.pids) - server, cpu_us(system.store_pids) - store
+            meter = Meter(system, self._stand.cores.server)
+            return meter.taken(await load.run(request, self._effort.rate, int(self._effort.rate * self._effort.open_s)))
         finally:
             load.close()
+
+    def _foreign(self, taken: Taken) -> float | None:
+        """Return the others' share of the server's core; unknown where the load itself runs there."""
+        if self._stand.cores.server == self._stand.cores.other:
+            return None
+        return max(taken.core_us - taken.server_us, 0.0) / 1e6 / taken.timings.seconds
 
     def _check_executions(self, case: Case, requests: int, executions: int) -> None:
         """Raise `WrongAnswer`: a fast system that executed what it should not have is not worth a figure."""

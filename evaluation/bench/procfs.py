@@ -13,6 +13,19 @@ def cpu_us(pids: tuple[int, ...]) -> float:
     return sum(_ticks(Path("/proc", str(pid), "stat").read_text()) for pid in pids) * TICK_US
 
 
+def core_us(core: int) -> float:
+    """Return for how long `core` has run processes so far, or was kept from it by the host, in microseconds.
+
+    Interrupts are left out: some kernels count the network's share of a process there, some with the process.
+    """
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *counts = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, counts[:8])
+            return (user + nice + system + steal) * TICK_US
+    raise ValueError(f"there is no core {core}")
+
+
 def _ticks(stat: str) -> int:
     """Return utime and stime, the 14th and 15th field; the 2nd is a name that may hold spaces and brackets."""
     fields = stat[stat.rindex(")") + 2 :].split()

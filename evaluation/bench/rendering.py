@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from evaluation.bench.figures import spread
 from evaluation.bench.report import Report, tables
 
 
@@ -23,7 +24,17 @@ def heading(found: Report) -> str:
     )
     return (
         f"Commit {e.commit}, {e.taken_at}; {e.cores} cores ({e.processor}), Linux {e.kernel}; {apart}; a durable 4 KiB "
-        f"append takes {e.fsync_us:.0f} µs here. Python {e.python}, {packages}{programs}."
+        f"append takes {e.fsync_us:.0f} µs here.{_disturbance(found)} Python {e.python}, {packages}{programs}."
+    )
+
+
+def _disturbance(found: Report) -> str:
+    foreign = spread([sample.foreign for sample in found.samples])
+    if foreign is None:
+        return ""
+    return (
+        f" Other processes took {foreign.median:.0%} of the server's core during the median measurement"
+        f" ({foreign.low:.0%} to {foreign.high:.0%})."
     )
 
 

@@ -14,19 +14,16 @@ from msgspec.structs import replace
 from evaluation.bench.figures import Start
 from evaluation.bench.measure import Bench
 from evaluation.bench.procfs import resident_bytes
-from evaluation.bench.systems import REDIS, SQLITE, Cores, Stand, System, guarded
+from evaluation.bench.systems import REDIS, SQLITE, Stand, System, guarded
 from evaluation.sidecar import Sidecar
 
 
 class Restarts:
     """Starts a proxy, has calls made through it, ends it, and starts another one in its place."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, directory: Path, cores: Cores, stand: Stand, bench: Bench, keys: int
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, directory: Path, stand: Stand, bench: Bench, keys: int) -> None:
         self._session = session
         self._directory = directory
-        self._cores = cores
         self._stand = stand
         self._bench = bench
         self._keys = keys
@@ -45,7 +42,7 @@ class Restarts:
 
     async def _restart(self, standing: System, store: str, number: int) -> None:
         name, label = standing.name, f"restart-{standing.name}-{number}"
-        start = (self._session, self._directory, self._cores.server, self._stand.tool, store)
+        start = (self._session, self._directory, self._stand.cores.server, self._stand.tool, store)
         async with guarded(*start, f"{label}-a") as (system, proxy):
             self._note(name, proxy)
             requests = await self._bench.execute(system, self._keys)

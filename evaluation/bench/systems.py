@@ -49,6 +49,7 @@ class System(Struct, frozen=True):
 class Stand(Struct, frozen=True):
     """Everything that runs: the tool and the systems in front of it, and why some are missing."""
 
+    cores: Cores
     tool: Address
     systems: tuple[System, ...]
     missing: dict[str, str]
@@ -92,7 +93,7 @@ async def stand(
             systems.append(replace(system, store_pids=(redis.pid,)))
         elif REDIS in wanted:
             missing[REDIS] = "no redis-server on this machine"
-        yield Stand(tool, tuple(systems), missing, redis_url)
+        yield Stand(cores, tool, tuple(systems), missing, redis_url)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from evaluation.bench.procfs import children, cpu_us, resident_bytes
+import pytest
+
+from evaluation.bench.procfs import children, core_us, cpu_us, resident_bytes
 from evaluation.child import child
 
 IDLE = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -39,3 +41,23 @@ def test_children_are_found_until_they_end(tmp_path: Path) -> None:
     with child("idle", IDLE, tmp_path) as idle:
         assert idle.pid in children(os.getpid())
     assert idle.pid not in children(os.getpid())
+
+
+def test_core_is_busy_with_whoever_runs_on_it() -> None:
+    """A core's time holds what a process that is kept on it takes."""
+    allowed = os.sched_getaffinity(0)
+    core = min(allowed)
+    os.sched_setaffinity(0, {core})
+    try:
+        before_us, before_s = core_us(core), time.process_time()
+        while time.process_time() - before_s < 0.1:
+            sum(range(1000))
+        assert core_us(core) - before_us >= 80_000
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_core_that_is_not_there_is_an_error() -> None:
+    """A core that the machine lacks has no time."""
+    with pytest.raises(ValueError, match="no core 99999"):
+        core_us(99_999)

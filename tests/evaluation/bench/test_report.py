@@ -36,12 +36,12 @@ def found() -> Report:
         Sample(Case("direct", "new key", 16), 0, 4000, 0.1, 300.0, 600.0),
         Sample(Case("bare", "new key", 16), 0, 1000, 0.2, 2000.0, 4000.0, server_cpu_us=150.0, busy=0.95),
         Sample(
-            Case("redis", "new key", 16), 0, 1000, 0.1, 1000.0, 3000.0, 90.0, 12.0, 0.9,
+            Case("redis", "new key", 16), 0, 1000, 0.1, 1000.0, 3000.0, 90.0, 12.0, 0.9, 0.25,
             {"executed": 1000}, {"claim": 1.0, "settle": 1.0},
         ),
-        Sample(Case("redis", "replay", 16), 0, 2000, 0.1, 500.0, 900.0, 45.0, 0.0, 0.9, {"replayed": 2000}, {}),
+        Sample(Case("redis", "replay", 16), 0, 2000, 0.1, 500.0, 900.0, 45.0, 0.0, 0.9, 0.05, {"replayed": 2000}, {}),
         Sample(Case("direct", "paced", 0), 0, 300, 1.2, 20_200.0, 22_000.0),
-        Sample(Case("redis", "paced", 0), 0, 300, 1.2, 20_700.0, 23_000.0, 400.0, 20.0, 0.1, {"executed": 300}, {}),
+        Sample(Case("redis", "paced", 0), 0, 300, 1.2, 20_700.0, 23_000.0, 400.0, 20.0, 0.1, 0.15, {"executed": 300}, {}),
     ]  # fmt: skip
     return report(ENVIRONMENT, QUICK, samples, [Start("redis", 0.4, 50 << 20)], {"nginx": "no nginx on this machine"})
 
@@ -96,3 +96,8 @@ def test_markdown_rows_have_as_many_cells_as_their_table_has_columns(found: Repo
 def test_json_keeps_every_sample(found: Report) -> None:
     """What is written down can be read back whole."""
     assert msgspec.json.decode(msgspec.json.encode(found), type=Report) == found
+
+
+def test_disturbance_by_others_is_told(found: Report) -> None:
+    """The reader learns how much of the server's core went to others."""
+    assert "Other processes took 15% of the server's core during the median measurement (5% to 25%)." in markdown(found)
