@@ -151,11 +151,11 @@ class Writer:
         """Fold the log into the file while nobody waits: calls seldom have to then, and a start has less to recover."""
         if self._folded == self.transactions:
             return
-        self._folded = self.transactions
         try:
             self._execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             log.warning("the log could not be folded in: %s", unavailable(error))
+        self._folded = self.transactions
 
     def _purge(self) -> None:
         """Delete a bounded lot of what is past its time; a failure waits for the next time, and harms no call."""

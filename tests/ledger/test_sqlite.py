@@ -18,6 +18,7 @@ from ledger.store import Present, StoreUnavailable, Write, Written
 from ledger.stores import sqlite_calls
 from ledger.stores.clock import Clock
 from ledger.stores.sqlite import SqliteStore
+from ledger.stores.sqlite_places import Answer, Places, Swap, Work
 from tests.ledger.store_bench import SteppedClock, a_ref, a_write, eventually, put, there
 
 KIB = 1024
@@ -217,6 +218,57 @@ async def test_claim_that_was_given_up_before_it_began_is_never_made(tmp_path: P
         await eventually(lambda: is_back(store))
         assert await store.read(a_ref("op_timed_out")) is None
         assert await store.read(a_ref("op_cancelled")) is None
+
+
+@pytest.mark.fault(46)
+async def test_claim_that_was_given_up_in_its_stalled_group_is_never_made(tmp_path: Path) -> None:
+    """The same for one that the writer had been given already, but had not come to."""
+    clock = StallingClock()
+    async with opened(tmp_path, clock=clock, deadline_ms=200) as store:
+        clock.going.clear()
+        claim = asyncio.ensure_future(store.swap(a_ref("op_timed_out"), None, a_write()))
+        await asyncio.wait([claim])
+        assert isinstance(claim.exception(), StoreUnavailable)
+        clock.going.set()
+        await eventually(lambda: is_back(store))
+        assert await store.read(a_ref("op_timed_out")) is None
+
+
+async def test_claim_that_was_cancelled_while_it_waited_is_never_made(tmp_path: Path) -> None:
+    """A caller that is gone before its turn takes its call with it, and only its own."""
+    clock = StallingClock()
+    async with opened(tmp_path, clock=clock) as store:
+        reading = await stall(store, clock)
+        claims = [asyncio.ensure_future(store.swap(a_ref(f"op_{i}"), None, a_write())) for i in range(3)]
+        await asyncio.sleep(0)
+        claims[1].cancel()
+        await asyncio.sleep(0)
+        clock.going.set()
+        await asyncio.gather(reading, *claims, return_exceptions=True)
+        assert [await store.read(a_ref(f"op_{i}")) is not None for i in range(3)] == [True, False, True]
+
+
+async def test_group_that_meets_the_unforeseen_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody thought of, half-way through a group, fails the group and is logged; the store goes on."""
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as patched:
+            carry_out = Places.carry_out
+
+            def failing(places: Places, work: Work, now: int) -> Answer:
+                if isinstance(work, Swap) and work.ref.operation == "op_2":
+                    raise MemoryError
+                return carry_out(places, work, now)
+
+            patched.setattr(Places, "carry_out", failing)
+            calls = [store.swap(a_ref(f"op_{i}"), None, a_write()) for i in range(4)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) and "MemoryError" in str(answer) for answer in answers)
+        assert [await store.read(a_ref(f"op_{i}")) for i in range(4)] == [None] * 4
+        assert await store.swap(a_ref("op_1"), None, a_write()) == Written()
+    assert "does not know" in caplog.text
+    assert on_disk(tmp_path, "TRUE") == 1
 
 
 @pytest.mark.fault(46)
