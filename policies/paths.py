@@ -18,6 +18,9 @@ PATH_LENGTH_MAX: Final = 512
 UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+"""A percent sign alone: `%2%35F` becomes an escape for whoever decodes twice."""
+
 _SIMPLE = re.compile(r"(/[A-Za-z0-9_~:@!$&'()*+,;=-][A-Za-z0-9._~:@!$&'()*+,;=-]*)+/?|/")
 """Already normal: no escapes, no segment that starts with a dot, no empty segment but the last."""
 
@@ -37,12 +40,12 @@ def normal_path(path: str) -> str | None:
 
     Unreserved characters are decoded, other escapes upper-cased, raw non-ASCII octets escaped, dot segments resolved
     (RFC 3986, 5.2.4). None for dot segments beside doubled, escaped or backward slashes or semicolons: whether
-    `/a/..%2Fb` is below `/a` depends on who reads it, so that it must match nothing rather than the wrong policy. Also
-    None for what is not an absolute path (`*`).
+    `/a/..%2Fb` is below `/a` depends on who reads it, so that it must match nothing rather than the wrong policy. The
+    same for a percent sign that begins no escape. Also None for what is not an absolute path (`*`).
     """
     if _SIMPLE.fullmatch(path):
         return path
-    if not path.startswith("/"):
+    if not path.startswith("/") or _NO_ESCAPE.search(path):
         return None
     spelled = _ESCAPE.sub(_respell, path)
     if not spelled.isascii():
