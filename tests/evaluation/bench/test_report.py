@@ -32,17 +32,29 @@ ENVIRONMENT = Environment(
 @pytest.fixture
 def found() -> Report:
     """A run of one round that had no nginx."""
+    claimed_and_settled = {"claim": 1.0, "settle": 1.0}
+    new, replay, paced = ("new key", 16), ("replay", 16), ("paced", 0)
     samples = [
-        Sample(Case("direct", "new key", 16), 0, 4000, 0.1, 300.0, 600.0),
-        Sample(Case("bare", "new key", 16), 0, 1000, 0.2, 2000.0, 4000.0, server_cpu_us=150.0, busy=0.95),
+        Sample(Case("direct", *new), 0, 4000, 0.1, 300.0, 600.0),
+        Sample(Case("bare", *new), 0, 1000, 0.2, 2000.0, 4000.0, server_cpu_us=150.0, busy=0.95),
         Sample(
-            Case("redis", "new key", 16), 0, 1000, 0.1, 1000.0, 3000.0, 90.0, 12.0, 0.9, 0.25,
-            {"executed": 1000}, {"claim": 1.0, "settle": 1.0},
+            Case("redis", *new),
+            0,
+            1000,
+            0.1,
+            1000.0,
+            3000.0,
+            90.0,
+            12.0,
+            0.9,
+            0.25,
+            {"executed": 9},
+            claimed_and_settled,
         ),
-        Sample(Case("redis", "replay", 16), 0, 2000, 0.1, 500.0, 900.0, 45.0, 0.0, 0.9, 0.05, {"replayed": 2000}, {}),
-        Sample(Case("direct", "paced", 0), 0, 300, 1.2, 20_200.0, 22_000.0),
-        Sample(Case("redis", "paced", 0), 0, 300, 1.2, 20_700.0, 23_000.0, 400.0, 20.0, 0.1, 0.15, {"executed": 300}, {}),
-    ]  # fmt: skip
+        Sample(Case("redis", *replay), 0, 2000, 0.1, 500.0, 900.0, 45.0, 0.0, 0.9, 0.05, {"replayed": 2000}, {}),
+        Sample(Case("direct", *paced), 0, 300, 1.2, 20_200.0, 22_000.0),
+        Sample(Case("redis", *paced), 0, 300, 1.2, 20_700.0, 23_000.0, 400.0, 20.0, 0.1, 0.15, {"executed": 300}, {}),
+    ]
     return report(ENVIRONMENT, QUICK, samples, [Start("redis", 0.4, 50 << 20)], {"nginx": "no nginx on this machine"})
 
 
