@@ -10,7 +10,7 @@ import uvloop
 
 from cli.exits import Conflict, Exit
 from ledger.store import Store, UnfitStore
-from ledger.stores.open import DEADLINE_MS, BadStoreUrl, open_store
+from ledger.stores.open import DEADLINE_MS, KINDS, BadStoreUrl, open_store
 from policies.faults import PolicyErrors
 from policies.units import duration_ms
 from proxy import app, floors
@@ -58,10 +58,12 @@ class Address(click.ParamType[tuple[str, int]]):
 @click.option("--upstream", required=True, metavar="URL", help="Where tools are, for policies that do not say.")
 @click.option("--listen", type=Address(), default="127.0.0.1:8100", show_default=True, help="The data port.")
 @click.option("--health", type=Address(), default="0.0.0.0:8102", show_default=True, help="Probes and metrics.")
-@click.option("--store", default="", metavar="URL", help="sqlite:///PATH, redis://…, rediss://… or memory://.  [default: sqlite, ./holdfast.db]")  # fmt: skip
+@click.option("--store", default="", metavar="URL", help=f"{KINDS}.  [default: sqlite, ./holdfast.db]")
 @click.option("--lease", type=Duration(), default="15s", show_default=True, help="How soon a dead owner is noticed.")
 @click.option("--grace", type=Duration(), default="110s", show_default=True, help="On SIGTERM, for forwards to finish.")
-@click.option("--drain-accept", type=Duration(), default="0s", show_default=True, help="On SIGTERM, go on claiming for so long.")  # fmt: skip
+@click.option(
+    "--drain-accept", type=Duration(), default="0s", show_default=True, help="On SIGTERM, claims go on so long."
+)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
@@ -97,4 +99,4 @@ def proxy(
 
 
 async def _serve(settings: app.Settings, opened: Store) -> None:
-    await app.Proxy(settings, opened).run(lambda started: app.announce(started, settings))
+    await app.Proxy(settings, opened).run(lambda started: click.echo(app.announcement(started, settings), err=True))

@@ -1,7 +1,7 @@
 """The fingerprint: a digest of what a call asks for, so that one key cannot stand for two different calls.
 
-JSON bodies are taken in canonical form (RFC 8785), so that key order and white space do not matter; everything else, and
-JSON whose canonical form could make two different bodies look alike, is taken byte for byte.
+JSON bodies are taken in canonical form (RFC 8785), so that key order and white space do not matter; everything else,
+and JSON whose canonical form could make two different bodies look alike, is taken byte for byte.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ JSON_BYTES_MAX = 64 * 1024
 INTEGER_MAX = 2**53 - 1
 FLOAT_DIGITS_MAX = 15
 FLOAT_MIN = 2.0**-1022
-"""Decimals with more digits than a double is sure to keep could be conflated (RFC 8785, 3.2.2.3; IEEE 754), and so could
-those below its smallest normal number, down to zero."""
+"""Decimals with more digits than a double is sure to keep could be conflated (RFC 8785, 3.2.2.3; IEEE 754), and so
+could those below its smallest normal number, down to zero."""
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
@@ -69,11 +69,11 @@ def _decimal(digits: str) -> float:
     return number
 
 
-def _no_float(digits: str) -> float:
+def _no_float(_: str) -> float:
     raise _NotPlain
 
 
-def _no_constant(name: str) -> float:
+def _no_constant(_: str) -> float:
     raise _NotCanonical
 
 

@@ -1,9 +1,9 @@
 """The ledger's records: what is known of one operation, as values that cannot express a bad state.
 
-A record is one of four things, told apart by its type: `InFlight`, `Unknown`, `Completed` or `Free`; no record at all is
-*absent*. A completed record whose stored result is gone (past retention, or never kept) is a *tombstone*. Which event
-leads from which to which is `ledger.transitions`' business alone; this file only says what they hold and how they are
-written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2).
+A record is one of four things, told apart by its type: `InFlight`, `Unknown`, `Completed` or `Free`; no record at all
+is *absent*. A completed record whose stored result is gone (past retention, or never kept) is a *tombstone*. Which
+event leads from which to which is `ledger.transitions`' business alone; this file only says what they hold and how they
+are written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2).
 
 Times in records are wall-clock milliseconds for people; no decision is made from them. Leases and retention are the
 store's, by the store's clock.
@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 HISTORY_MAX = 32
-"""Events kept per record: the first claim and the newest ones; an operation that is tried more often loses the middle."""
+"""Events kept per record: the first claim and the newest ones; an operation that is tried more often loses the
+middle."""
 
 TOKENS_MAX = 64
 """Tokens remembered per record. A token is only asked about while its forward can still be listened to."""

@@ -12,13 +12,15 @@ from ledger.records import CorruptRecord
 Headers = tuple[tuple[bytes, bytes], ...]
 
 HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+    b"trailer",
      b"transfer-encoding", b"upgrade")
 )  # fmt: skip
 """Fields that speak of one connection only (RFC 9110, 7.6.1, and the ones of RFC 2616 that old servers still send)."""
 
 NEVER_KEPT = HOP_BY_HOP | frozenset(
-    (b"set-cookie", b"set-cookie2", b"authorization", b"authentication-info", b"proxy-authentication-info", b"content-length")
+    (b"set-cookie", b"set-cookie2", b"authorization", b"authentication-info", b"proxy-authentication-info",
+    b"content-length")
 )  # fmt: skip
 """Fields that belong to one caller or one message. Content-Length is written anew from the body."""
 
@@ -44,7 +46,8 @@ _kept: dict[bytes, bool] = {}
 def storable(headers: Headers) -> Headers:
     """Return the fields that another caller may see, in their order and case.
 
-    What a Connection field names is hop-by-hop as well: whoever passes `headers` on has taken that out (`proxy.fields`).
+    What a Connection field names is hop-by-hop as well: whoever passes `headers` on has taken that out
+    (`proxy.fields`).
     """
     return tuple([field for field in headers if (_kept.get(field[0]) or _is_kept(field[0]))])
 

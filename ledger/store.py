@@ -48,7 +48,8 @@ class Write(Struct, frozen=True):
 
 
 class Present(Struct, frozen=True):
-    """What stands at a place. `lease_left_ms` is by the store's clock: None without a lease, zero or less once lapsed."""
+    """What stands at a place. `lease_left_ms` is by the store's clock: None without a lease, zero or less once
+    lapsed."""
 
     version: str
     record: bytes

@@ -7,8 +7,10 @@ A record is absent, in flight, unknown, completed (without its result: a tombsto
 | arrival, other fingerprint or principal | any but absent      | unchanged: refused `key-reused` before all else   |
 | arrival                                 | absent, free        | in flight, by a new token: forwarded              |
 | arrival                                 | in flight           | unchanged: joins                                  |
-| arrival                                 | unknown             | unchanged: joins while a process listens, else refused `outcome-unknown` |
-| arrival                                 | completed           | unchanged: replayed; a tombstone refuses `result-unavailable` |
+| arrival                                 | unknown, listening  | unchanged: joins                                  |
+| arrival                                 | unknown             | unchanged: refused `outcome-unknown`              |
+| arrival                                 | completed           | unchanged: replayed                               |
+| arrival                                 | completed, tombstone | unchanged: refused `result-unavailable`          |
 | replied, final                          | in flight           | completed                                         |
 | replied, not final                      | in flight           | free                                              |
 | replied, neither                        | in flight           | unknown                                           |
@@ -21,13 +23,13 @@ A record is absent, in flight, unknown, completed (without its result: a tombsto
 | late not-final or not-sent, by the newest token | unknown     | free: that attempt provably did not run           |
 | late neither, or lost                   | unknown, listening  | unknown, nobody listening                         |
 | a reply that repeats what stands        | completed           | unchanged                                         |
-| a reply that contradicts what stands, or stands beside a newer claim | any | unchanged but for the history; a conflict |
+| a reply that contradicts what stands, or comes beside a newer claim | any | unchanged but for history: a conflict |
 
 Nothing returns to absent before `remember` is over, and that is the store's doing (`ledger.writes`). A token that was
-used never claims again. Only one attempt of a record can be open at a time, because a claim needs *absent* or *free*: that
-is why the newest token's word about itself settles the record, and why an older token's final reply after a newer claim
-is a contradiction for people to look at. Probes, resends, rulings and aliases have their rows in design 2.2 and join this
-table when they are built.
+used never claims again. Only one attempt of a record can be open at a time, because a claim needs *absent* or *free*:
+that is why the newest token's word about itself settles the record, and why an older token's final reply after a newer
+claim is a contradiction for people to look at. Probes, resends, rulings and aliases have their rows in design 2.2 and
+join this table when they are built.
 
 Values in, values out: the time is an argument, tokens are arguments, and whoever calls carries the result to the store.
 """
@@ -82,7 +84,8 @@ Decision = ForwardIt | JoinIt | LapseFirst | ReplayIt | RefuseIt
 
 
 class Replied(Struct, frozen=True):
-    """The tool's reply to the attempt of `token` came in whole (or was passed on unkept). `late`: its first caller had gone."""
+    """The tool's reply to the attempt of `token` came in whole (or was passed on unkept). `late`: its first caller had
+    gone."""
 
     token: str
     verdict: Verdict
@@ -154,10 +157,9 @@ def decide(record: Record | None, fingerprint: str, *, has_result: bool, lease_l
             assert_never(never)
 
 
-def claim(
-    free: Free | None, *, operation: str, fingerprint: str, call: Call, token: str, now_ms: int
-) -> InFlight:
-    """Return the record that claims a key which is absent or free. Raises ValueError for a token that was used before."""
+def claim(free: Free | None, *, operation: str, fingerprint: str, call: Call, token: str, now_ms: int) -> InFlight:
+    """Return the record that claims a key which is absent or free. Raises ValueError for a token that was used
+    before."""
     event = Event(now_ms, "claimed", token)
     if free is None:
         return InFlight(
@@ -179,7 +181,8 @@ def apply(record: Record, event: Happening, now_ms: int) -> Changed | Unchanged:
     if event.token not in record.tokens:
         return _conflict(record, event, now_ms)
     if event.token != record.token:
-        # An older attempt speaks after a newer claim. Its final reply ends an unknown; beside anything else it contradicts.
+        # An older attempt speaks after a newer claim. Its final reply ends an unknown; beside anything else it
+        # contradicts.
         if isinstance(record, Unknown) and _is_final(event):
             return _settle(record, event, now_ms, late=True)
         return _conflict(record, event, now_ms)
@@ -237,7 +240,9 @@ def _settle(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: 
         case Replied(verdict=Verdict.NOT_FINAL):
             return Changed(_free(record, "not-final", "", now_ms, line, status=event.status))
         case Replied():
-            return Changed(_unknown(record, "status", f"the tool answered {event.status}", now_ms, line, status=event.status))
+            return Changed(
+                _unknown(record, "status", f"the tool answered {event.status}", now_ms, line, status=event.status)
+            )
         case NotSent():
             why = "withdrawn" if event.withdrawn else "not-sent"
             return Changed(_free(record, why, event.detail, now_ms, line, timed_out=event.timed_out))

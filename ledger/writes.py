@@ -28,7 +28,9 @@ def write_of(record: Record, version: str, rules: ResultRules, lease_ms: int, re
             return Write(version, data, "in_flight", lease_ms=lease_ms)
         case Unknown():
             lease = lease_ms if record.listening else None
-            return Write(version, data, "unknown", lease_ms=lease, result=result, result_ms=SHARED_MS if result else None)
+            return Write(
+                version, data, "unknown", lease_ms=lease, result=result, result_ms=SHARED_MS if result else None
+            )
         case Completed():
             kept = rules.retention_ms if result is not None else None
             return Write(version, data, "completed", result=result, result_ms=kept, forget_ms=rules.remember_ms)

@@ -15,16 +15,17 @@ from proxy.problems import Kind
 Outcome = Literal[
     "executed", "joined", "replayed", "unknown", "not-executed", "refused", "unprotected", "read"
 ]  # fmt: skip
-"""`Holdfast-Outcome` (contract, section 1); `read` is for logs and metrics only, and the rest of the list comes later."""
+"""`Holdfast-Outcome` (contract, section 1); `read` is for logs and metrics only, and the rest of the list comes
+later."""
 
 
 class Answer(Struct):
     """An HTTP answer, ready to be written.
 
     `headers` lack connection fields and, unless the tool set it, Content-Length; `proxy.response` frames the body.
-    `stream` yields what follows `body`. `close` asks that the caller's connection end with this answer. The rest is for the
-    log: how a duplicate was prevented, the seconds that the tool took (None if it was not asked), its status, and the
-    attempt's number.
+    `stream` yields what follows `body`. `close` asks that the caller's connection end with this answer. The rest is for
+    the log: how a duplicate was prevented, the seconds that the tool took (None if it was not asked), its status, and
+    the attempt's number.
     """
 
     status: int

@@ -7,7 +7,6 @@ import contextlib
 import random
 import secrets
 import signal
-import sys
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -56,7 +55,8 @@ class Proxy:
     """Runs until it is told to stop. `store` is opened and closed here."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        """Load the policies and put the parts together. Raises `PolicyErrors`, and `ValueError` for a bad `--upstream`."""
+        """Load the policies and put the parts together. Raises `PolicyErrors`, and `ValueError` for a bad
+        `--upstream`."""
         self._settings = settings
         self._store = store
         self.metrics = Metrics()
@@ -67,7 +67,9 @@ class Proxy:
         self._upstream = Upstream()
         books = Books(store, self.metrics, ids(), settings.lease_ms)
         self.works = Works(books, self._upstream, self.metrics, self.log)
-        self._port = DataPort(self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream))
+        self._port = DataPort(
+            self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream)
+        )
         self._leases = Leases(self.works, settings.lease_ms, random.random)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -132,7 +134,7 @@ class Proxy:
         return True
 
     async def _reach_store(self) -> None:
-        while not await self._open_store():
+        while not await self._open_store():  # noqa: ASYNC110  # a store cannot tell us that it is back
             await asyncio.sleep(RETRY_START_S)
         await self._begin()
 
@@ -205,7 +207,7 @@ def _shown(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def announce(proxy: Proxy, settings: Settings) -> None:
-    """Tell the person who started the proxy where it is."""
+def announcement(proxy: Proxy, settings: Settings) -> str:
+    """Return what to tell the person who started the proxy."""
     data, health = _shown(proxy.addresses["data"]), _shown(proxy.addresses["health"])
-    print(f"holdfast: http://{data} guards {settings.upstream}; health and metrics on http://{health}", file=sys.stderr)
+    return f"holdfast: http://{data} guards {settings.upstream}; health and metrics on http://{health}"

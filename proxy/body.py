@@ -19,7 +19,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 async def read_whole(request: web.BaseRequest, incoming: Incoming, bytes_max: int) -> bytes:
     """Return the body. Raises `Refused` if it is larger than `bytes_max` (without reading it), late, or cut short."""
     if incoming.content_length is not None and incoming.content_length > bytes_max:
-        raise Refused(Kind.TOO_LARGE, f"the body has {incoming.content_length} bytes; {bytes_max} are allowed", close=True)
+        raise Refused(
+            Kind.TOO_LARGE, f"the body has {incoming.content_length} bytes; {bytes_max} are allowed", close=True
+        )
     content = request.content
     if not request.body_exists:
         return b""

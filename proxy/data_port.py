@@ -1,7 +1,8 @@
 """The data port: from an HTTP request to a guarded call, a pass-through or a refusal, and one log line for each.
 
 Built on aiohttp's low-level server: its C parser and connection handling, without routing, middlewares or its response
-classes. What its parser lets through and we do not (RFC 9112, 6.3 and 11.2) is refused here, with the connection closed.
+classes. What its parser lets through and we do not (RFC 9112, 6.3 and 11.2) is refused here, with the connection
+closed.
 """
 
 from __future__ import annotations
@@ -120,7 +121,13 @@ class DataPort:
         return Arrival(policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms)
 
     async def _pass(
-        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, told: Told, why: str, data: bytes | None = None
+        self,
+        request: web.BaseRequest,
+        incoming: Incoming,
+        ruled: Ruled,
+        told: Told,
+        why: str,
+        data: bytes | None = None,
     ) -> Answer:
         """Forward without a claim: reads, and writes that the policy exempts (`why` says for which reason)."""
         works, policy = self._works, ruled.policy
@@ -148,15 +155,16 @@ class DataPort:
         if given.upstream_s is not None and given.outcome != "read":
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
         if works.log.wants_requests:
-            call = told.call
-            works.log.request(
-                RequestLine(
-                    "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
-                    call.step_id, call.tool_call_id, works.log.keyed(told.fingerprint) if told.fingerprint else "",
-                    given.outcome, given.how, given.problem, given.attempt, method, given.status, given.upstream_status,
-                    round(seconds * 1_000, 3), given.late, sent,
-                )  # fmt: skip
-            )
+            works.log.request(self._line(method, told, given, tool, seconds, sent))
+
+    def _line(self, method: str, told: Told, given: Answer, tool: str, seconds: float, sent: int) -> RequestLine:
+        call = told.call
+        mark = self._works.log.keyed(told.fingerprint) if told.fingerprint else ""
+        return RequestLine(
+            "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
+            call.step_id, call.tool_call_id, mark, given.outcome, given.how, given.problem, given.attempt, method, given.status,
+            given.upstream_status, round(seconds * 1_000, 3), given.late, sent,
+        )  # fmt: skip
 
 
 class Caller:
@@ -183,7 +191,9 @@ def _check_form(request: web.BaseRequest) -> None:
     if not target.startswith("/") and not (target == "*" and request.method == "OPTIONS"):
         raise Refused(Kind.BAD_REQUEST, "the request target must be a path (origin form)", close=True)
     if not target.isascii() or not target.isprintable() or " " in target or "#" in target:
-        raise Refused(Kind.BAD_REQUEST, "the request target must be percent-encoded ASCII without a fragment", close=True)
+        raise Refused(
+            Kind.BAD_REQUEST, "the request target must be percent-encoded ASCII without a fragment", close=True
+        )
 
 
 def _check_framing(request: web.BaseRequest, incoming: Incoming) -> None:

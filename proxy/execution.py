@@ -22,7 +22,8 @@ from proxy.outcomes import Told
 from proxy.works import SWAPS_MAX, Works
 
 POLL_S = 2.0
-"""How often a watched record is read although nobody said that it changed: a wake-up can be lost with a subscription."""
+"""How often a watched record is read although nobody said that it changed: a wake-up can be lost with a
+subscription."""
 
 SHUTDOWN = "shutdown"
 
@@ -30,8 +31,8 @@ SHUTDOWN = "shutdown"
 class Execution(Joint):
     """The first arrival's work, and the meeting place of all who ask for the same meanwhile."""
 
-    __slots__ = ("_given_up", "_late_timer", "_time_out", "_timer", "arrival", "left", "pending", "sent_s", "task", "token",
-                 "upstream_s", "version", "works")  # fmt: skip
+    __slots__ = ("_given_up", "_late_timer", "_time_out", "_timer", "arrival", "left", "pending", "sent_s", "task",
+                 "token", "upstream_s", "version", "works")  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival) -> None:
         super().__init__()
@@ -75,7 +76,9 @@ class Execution(Joint):
                 await self._watch()
         except CorruptRecord as error:
             self.foreign = str(error)
-            self.works.log.event("record.corrupt", level="error", operation=self.arrival.ref.operation, detail=str(error))
+            self.works.log.event(
+                "record.corrupt", level="error", operation=self.arrival.ref.operation, detail=str(error)
+            )
             self.publish(None, None, ended=True)
         except StoreUnavailable as error:
             self.store_down = str(error)
@@ -254,7 +257,8 @@ class Execution(Joint):
     # -- another's forward ---------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Follow another process's attempt until it has ended, or nobody here waits for it, waking ours at each change."""
+        """Follow another process's attempt until it has ended, or nobody here waits for it, waking ours at each
+        change."""
         ref, works = self.arrival.ref, self.works
         while True:
             with works.wakeups.expect(ref.operation) as woken:

@@ -33,12 +33,10 @@ _OURS = (b"holdfast-", b"idempotent-replayed")
 class Incoming:
     """A request's fields, sorted in one pass.
 
-    controls       lower-case name to text, for correlation fields and whatever policies name.
-    onward         what goes to the tool, without framing.
-    content_type   lower-case, empty if absent.
-    patience_ms    from `Prefer: wait=N` (RFC 7240, 4.3), else None.
-    host_at        where Host is among them, -1 if it is missing.
-    upgrades       another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
+    controls       lower-case name to text, for correlation fields and whatever policies name. onward         what goes
+    to the tool, without framing. content_type   lower-case, empty if absent. patience_ms    from `Prefer: wait=N` (RFC
+    7240, 4.3), else None. host_at        where Host is among them, -1 if it is missing. upgrades       another protocol
+    was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
     __slots__ = ("content_length", "content_type", "controls", "expects_continue", "host_at", "onward", "patience_ms",
@@ -56,8 +54,8 @@ class Incoming:
         self.host_at = -1
 
     def for_tool(self, authority: bytes, *, replace: bool) -> Headers:
-        """Return the fields that go to the tool. A request without Host (HTTP/1.0) gets the tool's `authority`, and so does
-        every request if `replace` (decision 0005)."""
+        """Return the fields that go to the tool. A request without Host (HTTP/1.0) gets the tool's `authority`, and so
+        does every request if `replace` (decision 0005)."""
         if self.host_at < 0:
             return ((b"Host", authority), *self.onward)
         if replace:
@@ -121,7 +119,9 @@ class Sorter:
             elif part is _Part.PREFER:
                 _take_preference(result, field)
             elif part is _Part.IMITATION:
-                raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens")
+                raise Refused(
+                    Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens"
+                )
         if connection:
             _drop(result, connection_tokens(raw) - self._controls - {b"host"})
         return result
@@ -158,7 +158,9 @@ def _take_control(controls: dict[bytes, str], name: bytes, value: bytes) -> None
         raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} appears twice: send it once")
     if name != b"authorization":
         if len(value) > CONTROL_BYTES_MAX:
-            raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} is longer than {CONTROL_BYTES_MAX} bytes")
+            raise Refused(
+                Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} is longer than {CONTROL_BYTES_MAX} bytes"
+            )
         if not text.isascii() or not text.isprintable():
             detail = f"header {name.decode('latin-1')!r} holds characters other than printable ASCII"
             raise Refused(Kind.BAD_REQUEST, detail)

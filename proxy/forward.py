@@ -1,6 +1,7 @@
 """The forward's port: one function, three outcomes.
 
-`forward(request)` sends a request to the tool **once** and tells what came of it. Whether a byte was written is the very
+`forward(request)` sends a request to the tool **once** and tells what came of it. Whether a byte was written is the
+very
 thing that Holdfast must know, so the outcome says it in its type:
 
 * `NotSent`: provably nothing reached the tool (name resolution, connect or TLS failed). The only outcome after which
@@ -31,10 +32,10 @@ class Origin(Struct, frozen=True):
 class Outbound(Struct, frozen=True):
     """A request as it goes to the tool, byte for byte.
 
-    `headers` are complete but for framing and connection fields (Content-Length, Transfer-Encoding, Connection), which the
-    forward adds. `body` is whole, or an iterator for a streamed upload; `body_length` is then its length if announced,
-    else the upload is chunked. `keep_bytes_max` is how much of a reply is gathered before it is handed over as a stream:
-    0 hands every reply over as soon as its head is in.
+    `headers` are complete but for framing and connection fields (Content-Length, Transfer-Encoding, Connection), which
+    the forward adds. `body` is whole, or an iterator for a streamed upload; `body_length` is then its length if
+    announced, else the upload is chunked. `keep_bytes_max` is how much of a reply is gathered before it is handed over
+    as a stream: 0 hands every reply over as soon as its head is in.
     """
 
     origin: Origin
@@ -71,8 +72,8 @@ class Replied(Struct, frozen=True):
     """The tool answered.
 
     `body` is whole when `stream` is None; otherwise it is what had come in when the reply proved too large to keep (or
-    was to be streamed anyway) and `stream` yields the rest. `framing` tells how the end is known: by `length`, `chunked`,
-    `close` (the connection's end, which a cut looks just like) or `none` (HEAD, 204, 304: there is no body).
+    was to be streamed anyway) and `stream` yields the rest. `framing` tells how the end is known: by `length`,
+    `chunked`, `close` (the connection's end, which a cut looks just like) or `none` (HEAD, 204, 304: there is no body).
     Headers keep their order and case; hop-by-hop fields (RFC 9110, 7.6.1) are still in.
     """
 
@@ -94,7 +95,8 @@ class NotSent(Struct, frozen=True):
 
 
 class Lost(Struct, frozen=True):
-    """The connection failed, was cut or spoke nonsense after the first byte was written. `why` is for logs and people."""
+    """The connection failed, was cut or spoke nonsense after the first byte was written. `why` is for logs and
+    people."""
 
     why: str
 

@@ -1,7 +1,8 @@
 """The guard: what every keyed call gets, from the first arrival to the last duplicate.
 
-For each operation there is one place in this process where its callers meet (`proxy.execution`). The first arrival opens
-it and is answered with what the tool said; everybody else waits there, and is answered from the record (design 2.2).
+For each operation there is one place in this process where its callers meet (`proxy.execution`). The first arrival
+opens it and is answered with what the tool said; everybody else waits there, and is answered from the record (design
+2.2).
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Guard:
                 return answer.refusal(Kind.OVERLOADED, "the proxy is stopping; ask another", operation, close=True)
             elif works.in_flight.get(arrival.policy.tool, 0) >= arrival.policy.limits.in_flight:
                 return answer.refusal(
-                    Kind.OVERLOADED, f"{arrival.policy.limits.in_flight} calls of this tool are in flight here", operation
+                    Kind.OVERLOADED,
+                    f"{arrival.policy.limits.in_flight} calls of this tool are in flight here",
+                    operation,
                 )
             else:
                 found = await self._first(arrival, Execution(works, arrival))
@@ -132,7 +135,9 @@ class Guard:
         if execution.store_down and not execution.owned:
             return answer.refusal(Kind.STORE_UNAVAILABLE, execution.store_down, operation)
         if execution.foreign:
-            return answer.refusal(Kind.UNKNOWN, "its record cannot be read by this version", operation, state="unreadable")
+            return answer.refusal(
+                Kind.UNKNOWN, "its record cannot be read by this version", operation, state="unreadable"
+            )
         if record is None:
             return None
         if record.fingerprint != arrival.fingerprint:

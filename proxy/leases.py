@@ -1,4 +1,5 @@
-"""Keeping leases true: ours renewed while a forward is under way, everybody's lapsed ones found and said to be unknown."""
+"""Keeping leases true: ours renewed while a forward is under way, everybody's lapsed ones found and said to be
+unknown."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ _encoder = msgspec.json.Encoder()
 
 
 class RequestLine(Struct, omit_defaults=True):
-    """The line of one finished request (contract, section 7), without what says nothing. `bytes` were sent to the caller."""
+    """The line of one finished request (contract, section 7), without what says nothing. `bytes` were sent to the
+    caller."""
 
     ts: str
     level: str
@@ -85,9 +86,7 @@ class Log:
         if RANKS[level] < self._rank:
             return
         line = {"ts": self._timestamp(), "level": level, "service": SERVICE, "event": event}
-        for name, value in fields.items():
-            if value:
-                line[name] = value
+        line.update((name, value) for name, value in fields.items() if value)
         self._put(_encoder.encode(line) + b"\n")
 
     def keyed(self, value: str) -> str:

@@ -25,7 +25,10 @@ class Metrics:
             ["tool", "outcome"], SECONDS,
         )  # fmt: skip
         self.overhead = Distributions(
-            "holdfast_overhead_seconds", "Time in Holdfast of forwarded calls, without the tool's.", ["tool"], FINE_SECONDS
+            "holdfast_overhead_seconds",
+            "Time in Holdfast of forwarded calls, without the tool's.",
+            ["tool"],
+            FINE_SECONDS,
         )
         self.upstream_attempts = Tallies(
             "holdfast_upstream_attempts", "Forwards, by how they ended.", ["tool", "result"]
@@ -44,6 +47,12 @@ class Metrics:
             self.duplicates_prevented, self.store_duration,
         ):  # fmt: skip
             r.register(collector)
+        self._count_late(r)
+        self._gauge(r)
+        self._store_up = False
+        self._answers: dict[tuple[str, str], tuple[Tally, Distribution]] = {}
+
+    def _count_late(self, r: CollectorRegistry) -> None:
         self.late_results = Counter(
             "holdfast_late_results", "Results that came after their first caller had gone.", ["tool"], registry=r
         )
@@ -57,6 +66,18 @@ class Metrics:
             "holdfast_claims_lost", "Settlements that found their claim gone from the store.", ["tool"], registry=r
         )
         self.lapsed = Counter("holdfast_lapsed_leases", "Leases found lapsed.", ["tool"], registry=r)
+        self.settlements_given_up = Counter(
+            "holdfast_settlements_given_up", "Results that never reached the store.", ["why"], registry=r
+        )
+        self.store_errors = Counter("holdfast_store_errors", "Round trips that failed.", ["op"], registry=r)
+        self.unprotected = Counter(
+            "holdfast_unprotected", "Writes forwarded without a claim.", ["tool", "why"], registry=r
+        )
+        self.policy_reloads = Counter(
+            "holdfast_policy_reloads", "Changes of the policy folder.", ["result"], registry=r
+        )
+
+    def _gauge(self, r: CollectorRegistry) -> None:
         self.unknown_operations = Gauge(
             "holdfast_unknown_operations", "Operations of unknown outcome in the store (aggregate with max).", ["tool"],
             registry=r,
@@ -65,19 +86,13 @@ class Metrics:
             "holdfast_unknown_oldest_age_seconds", "Age of the oldest unknown outcome (aggregate with max).", registry=r
         )
         self.store_up = Gauge("holdfast_store_up", "Whether the store answered when it was last asked.", registry=r)
-        self.store_errors = Counter("holdfast_store_errors", "Round trips that failed.", ["op"], registry=r)
-        self.unprotected = Counter("holdfast_unprotected", "Writes forwarded without a claim.", ["tool", "why"], registry=r)
         self.pending_bytes = Gauge(
             "holdfast_pending_settlement_bytes", "Results kept in memory until the store is back.", registry=r
         )
-        self.settlements_given_up = Counter(
-            "holdfast_settlements_given_up", "Results that never reached the store.", ["why"], registry=r
-        )
         self.policy_generation = Gauge("holdfast_policy_generation", "Number of the policy set in force.", registry=r)
-        self.policy_reloads = Counter("holdfast_policy_reloads", "Changes of the policy folder.", ["result"], registry=r)
-        self.loop_lag = Gauge("holdfast_event_loop_lag_seconds", "How late the event loop ran its last tick.", registry=r)
-        self._store_up = False
-        self._answers: dict[tuple[str, str], tuple[Tally, Distribution]] = {}
+        self.loop_lag = Gauge(
+            "holdfast_event_loop_lag_seconds", "How late the event loop ran its last tick.", registry=r
+        )
 
     def answered(self, tool: str, outcome: str, seconds: float) -> None:
         """Count one answered request."""

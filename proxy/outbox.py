@@ -1,7 +1,8 @@
 """Settlements that the store could not take: kept in memory, bounded, and carried there when it is back (design 2.2).
 
 A result that is known is never given up but by overflow or the process's end, and then loudly. What waits here is
-applied to whatever stands in the store by then: a lease that lapsed meanwhile made it unknown, and the result ends that.
+applied to whatever stands in the store by then: a lease that lapsed meanwhile made it unknown, and the result ends
+that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0
 
 
 class Pending(Struct, frozen=True):
-    """One settlement. `base` is the record it settles, should the store have lost that; `done` is called once it is over."""
+    """One settlement. `base` is the record it settles, should the store have lost that; `done` is called once it is
+    over."""
 
     ref: Ref
     told: Told

@@ -20,7 +20,8 @@ async def pass_on(
     forward: Forward, metrics: Metrics, ruled: Ruled, request: web.BaseRequest, incoming: Incoming,
     outcome: Outcome, data: bytes | None = None,
 ) -> Answer:  # fmt: skip
-    """Forward once and return the reply, as a stream unless it came in one piece. `data` is a body that was read already.
+    """Forward once and return the reply, as a stream unless it came in one piece. `data` is a body that was read
+    already.
 
     `timeouts.upstream` bounds the wait for the head and for each further piece.
     """

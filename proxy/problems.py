@@ -20,8 +20,8 @@ class Problem(Struct, frozen=True):
     """One kind of refusal.
 
     retry         what a retry needs: the same key again, a resolution first, or nothing will help.
-    safe_new_key  asking again under a new key cannot run the call twice, because it provably never ran. That *this* request
-                  was not forwarded is not enough: an earlier one with the same key may have been.
+    safe_new_key  asking again under a new key cannot run the call twice, because it provably never ran. That *this*
+                  request was not forwarded is not enough: an earlier one with the same key may have been.
     error         the Proxy-Status error type (RFC 9209, 2.3) that comes nearest.
     sdk_retry     whether an SDK's blind retry is welcome; else the answer carries `x-should-retry: false`.
     """
@@ -42,23 +42,53 @@ class Kind(enum.Enum):
     # fmt: off
     KEY_MISSING = Problem("key-missing", 400, "The call has no identity", "never", True, "http_request_error")
     KEY_REUSED = Problem("key-reused", 422, "The key belongs to another call", "never", False, "http_request_error")
-    IN_FLIGHT = Problem("in-flight", 409, "The call is still running", "same-key", False, "http_request_denied", sdk_retry=True, retry_after_s=1)
-    UNKNOWN_TIMEOUT = Problem("outcome-unknown", 504, "The tool did not answer in time; it may have acted", "same-key", False, "http_response_timeout")
-    UNKNOWN_LOST = Problem("outcome-unknown", 502, "The tool's answer was lost; it may have acted", "after-resolution", False, "connection_terminated")
-    UNKNOWN = Problem("outcome-unknown", 409, "The call may or may not have run", "after-resolution", False, "http_request_denied")
-    NOT_SENT = Problem("not-sent", 502, "The tool could not be reached; the call was not executed", "same-key", True, "destination_unavailable", sdk_retry=True)
-    NOT_SENT_TIMEOUT = Problem("not-sent", 504, "The tool could not be reached in time; the call was not executed", "same-key", True, "connection_timeout", sdk_retry=True)
-    RESULT_UNAVAILABLE = Problem("result-unavailable", 409, "The call ran, and its result is not kept", "never", False, "http_request_denied")
-    STORE_UNAVAILABLE = Problem("store-unavailable", 503, "The ledger cannot be reached; nothing was forwarded", "same-key", False, "proxy_internal_error", sdk_retry=True, retry_after_s=1)
-    TOO_LARGE = Problem("too-large", 413, "The request body is larger than the policy allows", "never", False, "http_request_error")
-    OVERLOADED = Problem("overloaded", 503, "Too many calls at once; nothing was forwarded", "same-key", False, "http_request_denied", sdk_retry=True, retry_after_s=1)
+    IN_FLIGHT = Problem(
+        "in-flight", 409, "The call is still running",
+        "same-key", False, "http_request_denied", sdk_retry=True, retry_after_s=1)
+    UNKNOWN_TIMEOUT = Problem(
+        "outcome-unknown", 504, "The tool did not answer in time; it may have acted",
+        "same-key", False, "http_response_timeout")
+    UNKNOWN_LOST = Problem(
+        "outcome-unknown", 502, "The tool's answer was lost; it may have acted",
+        "after-resolution", False, "connection_terminated")
+    UNKNOWN = Problem(
+        "outcome-unknown", 409, "The call may or may not have run",
+        "after-resolution", False, "http_request_denied")
+    NOT_SENT = Problem(
+        "not-sent", 502, "The tool could not be reached; the call was not executed",
+        "same-key", True, "destination_unavailable", sdk_retry=True)
+    NOT_SENT_TIMEOUT = Problem(
+        "not-sent", 504, "The tool could not be reached in time; the call was not executed",
+        "same-key", True, "connection_timeout", sdk_retry=True)
+    RESULT_UNAVAILABLE = Problem(
+        "result-unavailable", 409, "The call ran, and its result is not kept",
+        "never", False, "http_request_denied")
+    STORE_UNAVAILABLE = Problem(
+        "store-unavailable", 503, "The ledger cannot be reached; nothing was forwarded",
+        "same-key", False, "proxy_internal_error", sdk_retry=True, retry_after_s=1)
+    TOO_LARGE = Problem(
+        "too-large", 413, "The request body is larger than the policy allows",
+        "never", False, "http_request_error")
+    OVERLOADED = Problem(
+        "overloaded", 503, "Too many calls at once; nothing was forwarded",
+        "same-key", False, "http_request_denied", sdk_retry=True, retry_after_s=1)
     BAD_REQUEST = Problem("bad-request", 400, "The request cannot be understood", "never", False, "http_request_error")
     METHOD_REFUSED = Problem("bad-request", 405, "The method is not forwarded", "never", False, "http_request_error")
-    NOT_IMPLEMENTED = Problem("bad-request", 501, "The transfer coding is not supported", "never", False, "http_request_error")
-    VERSION_REFUSED = Problem("bad-request", 505, "The HTTP version is not supported", "never", False, "http_request_error")
-    BODY_TIMEOUT = Problem("body-timeout", 408, "The request body did not arrive in time", "same-key", False, "http_request_error", sdk_retry=True)
-    READ_LOST = Problem("upstream-lost", 502, "The tool's answer was lost", "same-key", False, "connection_terminated", sdk_retry=True)
-    READ_TIMEOUT = Problem("upstream-timeout", 504, "The tool did not answer in time", "same-key", False, "http_response_timeout", sdk_retry=True)
+    NOT_IMPLEMENTED = Problem(
+        "bad-request", 501, "The transfer coding is not supported",
+        "never", False, "http_request_error")
+    VERSION_REFUSED = Problem(
+        "bad-request", 505, "The HTTP version is not supported",
+        "never", False, "http_request_error")
+    BODY_TIMEOUT = Problem(
+        "body-timeout", 408, "The request body did not arrive in time",
+        "same-key", False, "http_request_error", sdk_retry=True)
+    READ_LOST = Problem(
+        "upstream-lost", 502, "The tool's answer was lost",
+        "same-key", False, "connection_terminated", sdk_retry=True)
+    READ_TIMEOUT = Problem(
+        "upstream-timeout", 504, "The tool did not answer in time",
+        "same-key", False, "http_response_timeout", sdk_retry=True)
     INTERNAL = Problem("internal", 500, "Holdfast failed", "same-key", False, "proxy_internal_error")
 
     # fmt: on

@@ -1,7 +1,7 @@
 """Writing an answer on aiohttp's connection: byte for byte what the tool said, in as few writes as it takes.
 
-aiohttp's own response classes add `Server`, `Date` and `Content-Type`, and cost more than the whole rest of a replay. The
-connection only needs an object that can prepare, write and say whether the connection stays open.
+aiohttp's own response classes add `Server`, `Date` and `Content-Type`, and cost more than the whole rest of a replay.
+The connection only needs an object that can prepare, write and say whether the connection stays open.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class AnswerWriter:
             await self.send()
 
     async def send(self) -> None:
-        """Write head and body. A stream that is cut short ends the caller's connection, so that nobody takes what came for
-        the whole. Raises `ConnectionError` if the caller is gone."""
+        """Write head and body. A stream that is cut short ends the caller's connection, so that nobody takes what came
+        for the whole. Raises `ConnectionError` if the caller is gone."""
         self._started = True
         request, answer = self._request, self._answer
         transport = self._writer.transport

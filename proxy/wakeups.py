@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Self
 
 
 class Woken:
@@ -16,7 +17,7 @@ class Woken:
         self._operation = operation
         self._event = asyncio.Event()
 
-    def __enter__(self) -> Woken:
+    def __enter__(self) -> Self:
         self._wakeups.waiting.setdefault(self._operation, []).append(self._event)
         return self
 

@@ -1,4 +1,5 @@
-"""What all executions of one process share: the store, the forward, clocks, and what is noted when something settles."""
+"""What all executions of one process share: the store, the forward, clocks, and what is noted when something
+settles."""
 
 from __future__ import annotations
 
