@@ -162,8 +162,8 @@ class DataPort:
         mark = self._works.log.keyed(told.fingerprint) if told.fingerprint else ""
         return RequestLine(
             "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
-            call.step_id, call.tool_call_id, mark, given.outcome, given.how, given.problem, given.attempt, method, given.status,
-            given.upstream_status, round(seconds * 1_000, 3), given.late, sent,
+            call.step_id, call.tool_call_id, mark, given.outcome, given.how, given.problem, given.attempt, method,
+            given.status, given.upstream_status, round(seconds * 1_000, 3), given.late, sent,
         )  # fmt: skip
 
 
