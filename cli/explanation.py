@@ -18,7 +18,7 @@ from policies.loader import Loaded
 from policies.model import UNMATCHED, ToolPolicy
 from policies.paths import normal_path
 from policies.units import show_duration
-from proxy.fields import ALWAYS_CONTROL, Incoming, is_json, sort_request
+from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter, is_json
 from proxy.identity import Identity, control_names
 from proxy.problems import Refused
 
@@ -66,7 +66,7 @@ def _fate(loaded: Loaded, policy: ToolPolicy, request: Request) -> Iterator[Line
     everyone = (*loaded.policies.policies, loaded.policies.unmatched_write)
     named = ALWAYS_CONTROL | control_names(everyone)
     try:
-        incoming = sort_request(request.headers, named)
+        incoming = Sorter(named).sort(request.headers)
         if policy.effect == "read":
             yield from _read(policy)
         elif policy.mode == "off":
