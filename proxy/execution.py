@@ -144,6 +144,8 @@ class Execution(Joint):
         self.version = version
         self.owned = True
         self.record = record
+        if self.held:
+            self.wake()  # who asks for something else with the same key need not wait for the tool to hear so
 
     # -- the forward ---------------------------------------------------------------------------------------------
 
@@ -272,7 +274,7 @@ class Execution(Joint):
                 if standing.record != self.record:
                     self.publish(standing.record, None, ended=False)
                 await woken.wait(POLL_S)
-            if not self.waiters:
+            if not self.held:
                 self.publish(standing.record, None, ended=True)
                 return
 

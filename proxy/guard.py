@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec import Struct
+
 from ledger.records import Completed, Free, InFlight, Unknown
+from ledger.result import Result
 from proxy import answer
 from proxy.answer import Answer, Outcome
 from proxy.arrival import Arrival
@@ -25,6 +28,33 @@ LOOKS_MAX = 16
 """Times a caller looks anew because what it waited for had gone; more means that the key changes hands all the time."""
 
 
+LOOK_S = 0.1
+"""What every caller waits for the ledger's first word, however impatient: who asks with `wait=0` wants to know what is
+known, and a claim that has not been answered yet is no answer."""
+
+
+class Patience(Struct, frozen=True):
+    """Until when a caller waits, as moments of the loop's clock (seconds), counted from its arrival and nothing else.
+
+    first   for a forward of its own; None to the end of it.
+    joiner  for somebody else's.
+    look    for what the ledger says.
+    """
+
+    first: float | None
+    joiner: float
+    look: float
+
+
+def _patience(arrival: Arrival) -> Patience:
+    now = asyncio.get_running_loop().time()
+    held_until = now + arrival.policy.timeouts.hold_ms / 1_000
+    if arrival.patience_ms is None:
+        return Patience(None, held_until, now + LOOK_S)
+    until = now + arrival.patience_ms / 1_000
+    return Patience(until, min(until, held_until), now + LOOK_S)
+
+
 class Guard:
     """Decides nothing by itself: it brings arrivals, executions and records together."""
 
@@ -36,10 +66,11 @@ class Guard:
         """Answer one keyed call: forwarded at most once, however often it is asked."""
         works = self._works
         operation = arrival.ref.operation
+        patience = _patience(arrival)
         for _ in range(LOOKS_MAX):
             execution = works.joints.get(operation)
             if execution is not None:
-                found = await self._join(arrival, execution)
+                found = await self._join(arrival, execution, patience)
             elif (kept := works.replays.get(operation)) is not None:
                 if kept.record.fingerprint != arrival.fingerprint:
                     return self._key_reused(arrival, kept.record.fingerprint)
@@ -55,30 +86,32 @@ class Guard:
                     operation,
                 )
             else:
-                found = await self._first(arrival, Execution(works, arrival))
+                found = await self._first(arrival, Execution(works, arrival), patience)
             if found is not None:
                 return found
         return answer.refusal(Kind.IN_FLIGHT, "the key keeps changing hands", operation, state="in-flight")
 
     # -- the first arrival ---------------------------------------------------------------------------------------
 
-    async def _first(self, arrival: Arrival, execution: Execution) -> Answer | None:
-        until = None
-        if arrival.patience_ms is not None:
-            until = asyncio.get_running_loop().time() + arrival.patience_ms / 1_000
+    async def _first(self, arrival: Arrival, execution: Execution, patience: Patience) -> Answer | None:
+        loop = asyncio.get_running_loop()
         while not execution.ended:
             record = execution.record
             if record is not None and not execution.owned:
-                return await self._join(arrival, execution)
-            if isinstance(record, Unknown):
+                return await self._join(arrival, execution, patience)
+            if isinstance(record, Unknown) or execution.listening:
                 execution.left = True
                 return answer.refusal(
                     Kind.UNKNOWN_TIMEOUT, "no answer within the tool's time; Holdfast goes on listening for it",
                     arrival.ref.operation, "unknown", state="unknown",
                 )  # fmt: skip
-            if until is not None and asyncio.get_running_loop().time() >= until:
+            until = patience.first
+            if until is not None and record is None:
+                until = max(until, patience.look)
+            if until is not None and loop.time() >= until:
                 execution.left = True
-                return self._in_flight(arrival)
+                # Its own request is with the tool: `refused` would say that it never was.
+                return _in_flight(arrival, "unknown")
             await execution.changed(until)
         if not execution.owned:
             return self._from_record(arrival, execution, joined=False)
@@ -98,59 +131,58 @@ class Guard:
             case NotSent() as outcome:
                 return _not_sent(operation, f"{outcome.phase}: {outcome.why}", outcome.timed_out)
             case Lost() as outcome:
-                return answer.refusal(Kind.UNKNOWN_LOST, outcome.why, operation, "unknown", state="unknown")
+                kind = Kind.UNKNOWN_TIMEOUT if _timed_out(execution) else Kind.UNKNOWN_LOST
+                return answer.refusal(kind, outcome.why, operation, "unknown", state="unknown")
             case None:
                 return answer.refusal(Kind.UNKNOWN_LOST, "the proxy is stopping", operation, "unknown", state="unknown")
 
     # -- everybody else ------------------------------------------------------------------------------------------
 
-    async def _join(self, arrival: Arrival, execution: Execution) -> Answer | None:
+    async def _join(self, arrival: Arrival, execution: Execution, patience: Patience) -> Answer | None:
+        """Wait at `execution` until it ends or patience does. Who was there while the call was in flight has joined it,
+        and gets what its first caller gets; who came to an unknown that may yet end is held, and has not."""
         loop = asyncio.get_running_loop()
-        if len(execution.waiters) >= arrival.policy.limits.waiters_per_key or self._waiting >= WAITERS_MAX:
+        if execution.held >= arrival.policy.limits.waiters_per_key or self._waiting >= WAITERS_MAX:
             return answer.refusal(Kind.OVERLOADED, "too many callers wait for this call", arrival.ref.operation)
-        hold_ms = arrival.policy.timeouts.hold_ms
-        if arrival.patience_ms is not None:
-            hold_ms = min(hold_ms, arrival.patience_ms)
-        until = loop.time() + hold_ms / 1_000
+        claiming = execution.record is None
         joined = False
         self._waiting += 1
+        execution.held += 1
         try:
-            while not execution.ended:
+            while True:
                 record = execution.record
+                joined = joined or isinstance(record, InFlight) or (claiming and execution.owned)
+                if execution.ended:
+                    break
                 if record is not None and record.fingerprint != arrival.fingerprint:
                     return self._key_reused(arrival, record.fingerprint)
+                until = max(patience.joiner, patience.look) if record is None else patience.joiner
                 if isinstance(record, Unknown) and (joined or loop.time() >= until):
                     return self._unknown(arrival, record, joined=joined)
                 if loop.time() >= until:
-                    return self._in_flight(arrival)
-                joined = joined or not isinstance(record, Unknown)
+                    return self._prevented(arrival, _in_flight(arrival), "in-flight")
                 await execution.changed(until)
         finally:
             self._waiting -= 1
+            execution.held -= 1
         return self._from_record(arrival, execution, joined=joined)
 
     def _from_record(self, arrival: Arrival, execution: Execution, *, joined: bool) -> Answer | None:
         """Answer from what the ledger knows; None means that the key may be had by now: look again."""
         operation, record, result = arrival.ref.operation, execution.record, execution.result
-        if execution.store_down and not execution.owned:
-            return answer.refusal(Kind.STORE_UNAVAILABLE, execution.store_down, operation)
         if execution.foreign:
             return answer.refusal(
-                Kind.UNKNOWN, "its record cannot be read by this version", operation, state="unreadable"
+                Kind.UNKNOWN, "its record cannot be read by this version", operation, "unknown", state="unreadable"
             )
+        if record is None and execution.store_down:
+            return answer.refusal(Kind.STORE_UNAVAILABLE, execution.store_down, operation)
         if record is None:
             return None
         if record.fingerprint != arrival.fingerprint:
             return self._key_reused(arrival, record.fingerprint)
         match record:
-            case Completed() if result is not None:
-                how: Outcome = "joined" if joined else "replayed"
-                return self._prevented(arrival, answer.of_result(result, operation, how, late=record.late), how)
             case Completed():
-                why = {"": "its retention is over", "close-delimited": "its end could not be told from a cut"}
-                detail = f"it ran (status {record.status}); {why.get(record.unkept, 'it was ' + record.unkept)}"
-                refused = answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed")
-                return self._prevented(arrival, refused, "result-unavailable")
+                return self._from_completed(arrival, record, result, joined=joined)
             case Unknown() if joined and result is not None:
                 return self._prevented(arrival, answer.of_result(result, operation, "unknown"), "joined")
             case Unknown():
@@ -159,8 +191,20 @@ class Guard:
                 return answer.of_result(result, operation, "not-executed")
             case Free(why="not-sent") if joined:
                 return _not_sent(operation, record.detail, record.timed_out)
+            case InFlight() if execution.store_down and not execution.owned:
+                return self._prevented(arrival, _in_flight(arrival), "in-flight")
             case Free() | InFlight():
                 return None
+
+    def _from_completed(self, arrival: Arrival, record: Completed, result: Result | None, *, joined: bool) -> Answer:
+        operation = arrival.ref.operation
+        if result is not None:
+            how: Outcome = "joined" if joined else "replayed"
+            return self._prevented(arrival, answer.of_result(result, operation, how, late=record.late), how)
+        why = {"": "its retention is over", "close-delimited": "its end could not be told from a cut"}
+        detail = f"it ran (status {record.status}); {why.get(record.unkept, 'it was ' + record.unkept)}"
+        refused = answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed")
+        return self._prevented(arrival, refused, "result-unavailable")
 
     def _unknown(self, arrival: Arrival, record: Unknown, *, joined: bool) -> Answer:
         kind = Kind.UNKNOWN
@@ -169,12 +213,6 @@ class Guard:
         detail = f"it may or may not have run: {record.why}{': ' + record.detail if record.detail else ''}"
         refused = answer.refusal(kind, detail, arrival.ref.operation, "unknown", state="unknown")
         return self._prevented(arrival, refused, "unknown")
-
-    def _in_flight(self, arrival: Arrival) -> Answer:
-        detail = "the tool is still working on it; ask again with the same key"
-        return self._prevented(
-            arrival, answer.refusal(Kind.IN_FLIGHT, detail, arrival.ref.operation, state="in-flight"), "in-flight"
-        )
 
     def _key_reused(self, arrival: Arrival, stands: str) -> Answer:
         log = self._works.log
@@ -190,6 +228,15 @@ class Guard:
         given.how = how
         self._works.metrics.duplicates_prevented.add(arrival.policy.tool, how)
         return given
+
+
+def _in_flight(arrival: Arrival, outcome: Outcome = "refused") -> Answer:
+    detail = "the tool is still working on it; ask again with the same key"
+    return answer.refusal(Kind.IN_FLIGHT, detail, arrival.ref.operation, outcome, state="in-flight")
+
+
+def _timed_out(execution: Execution) -> bool:
+    return isinstance(execution.record, Unknown) and execution.record.why == "timeout"
 
 
 def _outcome_of(execution: Execution) -> Outcome:

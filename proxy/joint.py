@@ -22,9 +22,10 @@ class Joint:
     ended           nothing will change here any more by this joint's doing.
     store_down      why the claim could not be made, empty if it could.
     foreign         why the record that stands there cannot be read, empty if it can.
+    held            how many callers wait here for somebody else's forward.
     """
 
-    __slots__ = ("ended", "foreign", "outcome", "owned", "record", "result", "store_down", "waiters")
+    __slots__ = ("ended", "foreign", "held", "outcome", "owned", "record", "result", "store_down", "waiters")
 
     def __init__(self) -> None:
         self.record: Record | None = None
@@ -34,6 +35,7 @@ class Joint:
         self.ended = False
         self.store_down = ""
         self.foreign = ""
+        self.held = 0
         self.waiters: list[asyncio.Future[None]] = []
 
     def publish(self, record: Record | None, result: Result | None, *, ended: bool) -> None:
