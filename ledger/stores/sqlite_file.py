@@ -20,7 +20,7 @@ APPLICATION_ID = 0x486F6C64
 SCHEMA_VERSION = 1
 PAGE_BYTES = 4096
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
-"""Files up to here are checked whole at start (some 0.2 s); larger ones page by page, as they are read."""
+"""Files up to here are checked whole at start (some 50 ms); larger ones page by page, as they are read."""
 LOG_PAGES_MAX = 4_000
 """A call folds the log into the file once it has this many pages (16 MiB), if no idle moment came before: some
 milliseconds, for one group in several hundred."""
@@ -66,20 +66,26 @@ class Owned:
         # A file of its own to lock: SQLite drops its locks when anything in the process closes the database file.
         self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            self._lock_it()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def release(self) -> None:
+        """Let another process have the file. The lock's file stays: removing it could take it from under the next."""
+        os.close(self._lock)
+
+    def _lock_it(self) -> None:
+        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._lock)
             raise UnfitStore(
                 f"the ledger {self.path} belongs to a running process (pid {owner}): one process owns a file. "
                 "Stop that one, give this one a file of its own, or share a redis:// store (--store)"
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
-
-    def release(self) -> None:
-        """Let another process have the file. The lock's file stays: removing it could take it from under the next."""
-        os.close(self._lock)
 
 
 def open_ledger(path: Path, *, bytes_max: int | None = None) -> sqlite3.Connection:

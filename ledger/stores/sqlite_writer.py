@@ -79,7 +79,7 @@ class Writer:
             finally:
                 owned.release()
         except (UnfitStore, sqlite3.Error, OSError) as error:
-            self._on_loop(self._fail_to_open, at_start(self._path, error))
+            self._on_loop(self._end, at_start(self._path, error))
         finally:
             self._on_loop(self._ended.set)
 
@@ -177,9 +177,11 @@ class Writer:
         if not self._opened.done():
             self._opened.set_result(None)
 
-    def _fail_to_open(self, error: StoreUnavailable | UnfitStore) -> None:
+    def _end(self, error: StoreUnavailable | UnfitStore) -> None:
         if not self._opened.done():
             self._opened.set_exception(error)
+        else:
+            log.error("the SQLite writer has ended: %s", error)
 
     def _on_loop(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
