@@ -81,11 +81,13 @@ def on_disk(folder: Path, where: str) -> int:
 class Owner:
     """Another process that owns the ledger at `path`, with `clients` writing as fast as they can."""
 
-    def __init__(self, path: Path, prefix: str = "op", clients: int = 0) -> None:
+    def __init__(self, path: Path, prefix: str, clients: int) -> None:
         command = [sys.executable, "-m", "tests.ledger.sqlite_owner", str(path), prefix, str(clients)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self._process.pid
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._stdin = self._process.stdin
         self._lines = self._process.stdout
         assert self._lines.readline() == "ready\n"
 
@@ -95,17 +97,20 @@ class Owner:
 
     def kill(self) -> dict[str, str]:
         """End it with kill -9; return what it had acknowledged, unread, until then."""
+        if self._process.returncode is not None:
+            return {}
         self._process.send_signal(signal.SIGKILL)
         rest = [line.split() for line in self._lines if line.endswith("\n")]
         self._process.wait()
         self._lines.close()
+        self._stdin.close()
         return dict(rest)
 
 
 @contextlib.contextmanager
-def owned_by_another(path: Path, clients: int = 0) -> Iterator[Owner]:
-    """Have another process own the ledger at `path`."""
-    owner = Owner(path, clients=clients)
+def owned_by_another(path: Path, prefix: str = "op", clients: int = 0) -> Iterator[Owner]:
+    """Have another process own the ledger at `path`, until it is killed, here or by the test."""
+    owner = Owner(path, prefix, clients)
     try:
         yield owner
     finally:

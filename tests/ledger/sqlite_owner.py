@@ -40,8 +40,10 @@ async def main(path: str, prefix: str, clients: int) -> None:
     await store.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await asyncio.gather(*(client(store, f"{prefix}{index}") for index in range(clients)))
-    await asyncio.Event().wait()
+    writing = [asyncio.ensure_future(client(store, f"{prefix}{index}")) for index in range(clients)]
+    await asyncio.to_thread(sys.stdin.read)  # ends with the test's process, if that could not kill it
+    for task in writing:
+        task.cancel()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from ledger.key import Ref
 from ledger.store import StoreUnavailable, UnfitStore, UnknownCount
 from ledger.stores.sqlite import SqliteStore
-from tests.ledger.sqlite_bench import Owner, make, owned_by_another, start_fails
+from tests.ledger.sqlite_bench import make, owned_by_another, start_fails
 from tests.ledger.store_bench import SteppedClock, a_ref, a_write, put, there
 
 
@@ -21,9 +21,9 @@ from tests.ledger.store_bench import SteppedClock, a_ref, a_write, put, there
 async def test_kill_9_during_commits_loses_nothing_acknowledged(tmp_path: Path, acknowledgements: int) -> None:
     """Whatever was answered before a kill -9 is there after it, in its newest form, and what was in flight is due."""
     path = tmp_path / "ledger.db"
-    owner = Owner(path, clients=8)
-    acknowledged = owner.acknowledged(acknowledgements)
-    acknowledged.update(owner.kill())
+    with owned_by_another(path, clients=8) as owner:
+        acknowledged = owner.acknowledged(acknowledgements)
+        acknowledged.update(owner.kill())
     store = SqliteStore(str(path), deadline_ms=20_000)
     await store.start()
     due = {ref.operation for ref in await store.due(1_000)}
@@ -45,9 +45,9 @@ async def test_killed_again_and_again_keeps_every_acknowledgement(tmp_path: Path
     path = tmp_path / "ledger.db"
     acknowledged: dict[str, str] = {}
     for life in range(3):
-        owner = Owner(path, prefix=f"life{life}_", clients=4)
-        acknowledged.update(owner.acknowledged(30))
-        acknowledged.update(owner.kill())
+        with owned_by_another(path, prefix=f"life{life}_", clients=4) as owner:
+            acknowledged.update(owner.acknowledged(30))
+            acknowledged.update(owner.kill())
     store = SqliteStore(str(path), deadline_ms=20_000)
     await store.start()
     for operation, version in acknowledged.items():
@@ -98,12 +98,11 @@ async def test_wall_clock_set_back_between_two_owners_still_makes_leases_due(tmp
 async def test_second_process_on_a_file_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     """The refusal names the file, the owner's pid and the remedy; kill -9 of the owner frees the file at once."""
     path = tmp_path / "ledger.db"
-    owner = Owner(path)
-    why = await start_fails(path)
-    assert f"pid {owner.pid}" in why
-    assert "one process owns a file" in why
-    assert "--store" in why
-    owner.kill()
+    with owned_by_another(path) as owner:
+        why = await start_fails(path)
+        assert f"pid {owner.pid}" in why
+        assert "one process owns a file" in why
+        assert "--store" in why
     store = SqliteStore(str(path))
     await store.start()
     await store.close()
