@@ -24,7 +24,7 @@ from proxy.fields import Incoming, is_json
 from proxy.forward import Origin, Outbound
 from proxy.guard import Guard
 from proxy.log import SERVICE, RequestLine
-from proxy.passing import pass_on
+from proxy.passing import Timely, pass_on
 from proxy.problems import Kind, Refused
 from proxy.response import AnswerWriter, as_response
 from proxy.rules import Ruled, Rules
@@ -98,7 +98,10 @@ class DataPort:
             if policy.key.on_missing == "forward":
                 return await self._pass(request, incoming, ruled, told, "no-key", data)
             raise Refused(Kind.KEY_MISSING, f"send {ruled.identity.wanted()}")
-        return await self._guard.call(self._arrival(request, incoming, ruled, key, data, told))
+        given = await self._guard.call(self._arrival(request, incoming, ruled, key, data, told))
+        if given.stream is not None:
+            given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
+        return given
 
     def _arrival(
         self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, key: Key, data: bytes, told: Told

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 
 from aiohttp import HttpVersion11, web
 
@@ -11,6 +13,7 @@ from proxy import answer, body
 from proxy.answer import Answer, Outcome
 from proxy.fields import VIA, Incoming
 from proxy.forward import Forward, Headers, Lost, NotSent, Outbound, Replied, ReplyStream, Truncated
+from proxy.hang_up import on_hang_up
 from proxy.metrics import Metrics
 from proxy.problems import Kind
 from proxy.rules import Ruled
@@ -30,8 +33,11 @@ async def pass_on(
     loop = asyncio.get_running_loop()
     start = loop.time()
     try:
-        async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000):
-            result = await forward(outbound, on_informational=_relay(request))
+        async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000) as time:
+            # A read that nobody waits for any more is hung up on; a write, even an unprotected one, is left to finish.
+            waited_for = on_hang_up(request, partial(time.reschedule, start)) if outcome == "read" else nullcontext()
+            with waited_for:
+                result = await forward(outbound, on_informational=_relay(request))
     except TimeoutError:
         metrics.upstream_attempts.add(policy.tool, "timeout")
         return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)

@@ -12,7 +12,8 @@ from typing import cast
 from aiohttp import HttpVersion11, web
 
 from proxy.answer import Answer
-from proxy.forward import Truncated
+from proxy.forward import ReplyStream, Truncated
+from proxy.hang_up import on_hang_up
 
 BODILESS = frozenset({204, 304})
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -95,25 +96,33 @@ class AnswerWriter:
         """Pass the stream on, at the caller's pace."""
         stream = self._answer.stream
         assert stream is not None
-        writer, transport = self._writer, self._writer.transport
+        transport = self._writer.transport
         try:
-            async for piece in stream:
-                if transport is None or transport.is_closing():
-                    raise ConnectionResetError("the caller has gone")
-                if bodiless or not piece:
-                    continue
-                transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                self.bytes_written += len(piece)
-                await writer.drain()
-            if chunked and transport is not None:
-                trailers = b"".join(b"%b: %b\r\n" % field for field in stream.trailers)
-                transport.write(b"0\r\n%b\r\n" % trailers)
+            # A tool may be silent for long: the caller's end must reach it without waiting for the next piece.
+            with on_hang_up(self._request, stream.close):
+                await self._copy(stream, chunked, bodiless)
         except Truncated:
             self.keep_alive = False
-            if transport is not None:
-                transport.abort() if chunked or _length(self._answer) is not None else transport.close()
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError("the caller has gone") from None
+            transport.abort() if chunked or _length(self._answer) is not None else transport.close()
+            raise ConnectionResetError("the tool's answer was cut, and so is the caller's connection") from None
         finally:
             stream.close()
+
+    async def _copy(self, stream: ReplyStream, chunked: bool, bodiless: bool) -> None:
+        writer, transport = self._writer, self._writer.transport
+        async for piece in stream:
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError("the caller has gone")
+            if bodiless or not piece:
+                continue
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            self.bytes_written += len(piece)
+            await writer.drain()
+        if chunked and transport is not None:
+            trailers = b"".join(b"%b: %b\r\n" % field for field in stream.trailers)
+            transport.write(b"0\r\n%b\r\n" % trailers)
 
     def _hang_up(self) -> None:
         if self._answer.stream is not None:

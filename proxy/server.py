@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from proxy import answer
+from proxy.hang_up import AttentiveConnection
 from proxy.log import Log
 from proxy.problems import Kind
 from proxy.response import AnswerWriter, as_response
@@ -32,7 +33,7 @@ _off.disabled = True
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class _Connection(RequestHandler):
+class _Connection(AttentiveConnection):
     """One caller's connection."""
 
     __slots__ = ()

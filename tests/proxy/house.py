@@ -69,6 +69,10 @@ result: {final: [2xx, 3xx, 4xx, 503], notFinal: [409, 429], failedIf: ["body:/is
 upstream: {url: "http://127.0.0.1:{refused_port}"}
 retry: {attempts: 3, backoff: {base: 10ms, max: 20ms}}
 ---
+{offline}
+effect: read
+upstream: {url: "http://127.0.0.1:{refused_port}"}
+---
 {silent}
 upstream: {url: "http://127.0.0.1:{silent_port}"}
 timeouts: {connect: 200ms}
@@ -99,7 +103,7 @@ def policies_text(**ports: int) -> str:
         if line.startswith("{") and line.endswith("}"):
             tool = line[1:-1]
             lines += ["apiVersion: holdfast.dev/v1", "kind: ToolPolicy", f"tool: {tool}"]
-            if tool in {"search", "glance"}:
+            if tool in {"search", "glance", "offline"}:
                 lines.append(f"match: {{method: [GET, HEAD, POST], path: /tools/{tool}}}")
         else:
             lines.append(line)

@@ -30,6 +30,8 @@ class Answers(Struct, frozen=True):
     framing: Literal["length", "chunked", "close", "none"] = "length"
     pieces: tuple[bytes, ...] | None = None
     """When given, the reply is not whole: these follow as a stream."""
+    then_silent: bool = False
+    """The stream's end never comes."""
 
     @property
     def executed(self) -> bool:
@@ -125,7 +127,7 @@ class Tool:
             body = b'{"operation": "%b", "execution": %d}' % (operation.encode(), self.executions[operation])
         stream = None
         if step.pieces is not None:
-            stream = Piecemeal(step.pieces)
+            stream = Piecemeal(step.pieces, hangs=step.then_silent)
             self.streams.append(stream)
         return Replied(step.status, b"", step.headers, body, step.framing, stream)
 

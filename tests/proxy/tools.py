@@ -21,6 +21,9 @@ PATIENCE_S = 20.0
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset."""
 
+TLS_HANDSHAKE = 0x16
+"""The first byte of a ClientHello: somebody takes this tool for one that speaks TLS."""
+
 Script = Callable[["Wire", "Execution"], None]
 
 
@@ -127,6 +130,9 @@ class Wire:
         except OSError as error:
             raise Gone from error
         if not data:
+            raise Gone
+        if data[0] == TLS_HANDSHAKE:
+            self.send(b"HTTP/1.1 400 This is no TLS\r\n\r\n")
             raise Gone
         return data
 

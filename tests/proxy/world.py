@@ -14,13 +14,11 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-from msgspec.structs import replace
-
 from ledger import records
 from ledger.fingerprint import fingerprint
-from ledger.key import Key, Ref, ref_of
+from ledger.key import Key, ref_of
 from ledger.records import Call, Record
-from ledger.store import Store
+from ledger.store import Store, Write
 from ledger.stores.memory import MemoryStore
 from policies.model import Match, ResultRules, Retry, Timeouts, ToolPolicy
 from proxy.answer import Answer
@@ -172,13 +170,12 @@ class World:
         assert isinstance(self.store, MemoryStore)
         self.store._places.clear()
 
-    async def put(self, record: Record, ref: Ref, **write: Any) -> None:
-        """Put a record into the store, as if somebody had."""
-        from ledger.writes import write_of
-
+    async def spoil(self, asked: Arrival | None = None) -> None:
+        """Put bytes in a record's place that nobody can read."""
+        ref = (asked or arrival()).ref
         present = await self.store.read(ref)
-        made = write_of(record, f"put-{clock_ms()}-{id(record)}", POLICY.result, LEASE_MS, write.pop("result", None))
-        await self.store.swap(ref, present.version if present else None, replace(made, **write))
+        spoiled = Write(f"spoiled-{clock_ms()}", b"\xc1 not a record", "in_flight", lease_ms=LEASE_MS)
+        await self.store.swap(ref, present.version if present else None, spoiled)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from proxy.upstream.head import BadReply, Framing, Head, judge
 
 def head(*headers: tuple[bytes, bytes], status: int = 200, version: str = "1.1", bodiless: bool = False) -> Head:
     """Judge a head."""
-    return judge(status=status, reason=b"OK", version=version, headers=headers, bodiless=bodiless)
+    return judge(status, b"OK", version, headers, bodiless=bodiless)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_control_characters_in_the_reason_are_refused() -> None:
     """The reason is passed on, and must not carry what would end a line there; llhttp lets NUL through."""
     for byte in b"\0\x01\r\n\x7f":
         with pytest.raises(BadReply):
-            judge(status=200, reason=b"O%cK" % byte, version="1.1", headers=(), bodiless=False)
-    assert judge(status=200, reason=b"Gr\xfc\xdfe\tOK", version="1.1", headers=(), bodiless=False).reason
+            judge(200, b"O%cK" % byte, "1.1", (), bodiless=False)
+    assert judge(200, b"Gr\xfc\xdfe\tOK", "1.1", (), bodiless=False).reason
 
 
 def test_a_connection_is_kept_only_where_both_ends_can_tell_where_the_reply_ends() -> None:

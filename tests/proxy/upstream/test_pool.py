@@ -114,7 +114,7 @@ async def test_closing_hangs_up_on_every_tool_and_calls_under_way_are_lost(upstr
     hostile, origin = await tool(silent)
     calls = [asyncio.create_task(upstream(request(origin))) for _ in range(3)]
     await until(lambda: len(hostile.seen) == 3)
-    await upstream.close()
+    await asyncio.gather(upstream.close(), upstream.close())
     assert upstream.stats.open == 0
     assert await asyncio.gather(*calls) == [Lost("shutting down")] * 3
     assert isinstance(await upstream(request(origin)), NotSent)
