@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import uvloop
@@ -88,7 +89,7 @@ def proxy(
         log_key=Path(log_key_file).read_bytes().strip() if log_key_file else b"",
     )  # fmt: skip
     try:
-        opened = open_store(store or f"sqlite://{Path('holdfast.db').absolute()}")
+        opened = open_store(store or f"sqlite://{quote(str(Path('holdfast.db').absolute()))}")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, opened))
     except (BadStoreUrl, PolicyErrors, ValueError, UnfitStore) as error:

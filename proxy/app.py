@@ -111,6 +111,7 @@ class Proxy:
         server = make_server(self._port.handle, self.log)
         listener = await loop.create_server(server, *settings.listen, backlog=1024)
         stack.push_async_callback(server.shutdown, SETTLE_S)
+        stack.callback(server.pre_shutdown)  # idle connections first: nothing is owed to them
         stack.callback(listener.close)
         self.addresses["data"] = listener.sockets[0].getsockname()[:2]
         await self._live.start()
