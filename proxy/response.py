@@ -12,7 +12,7 @@ from typing import cast
 from aiohttp import HttpVersion11, web
 
 from proxy.answer import Answer
-from proxy.forward import ReplyStream, Truncated
+from proxy.forward import Headers, ReplyStream, Truncated
 from proxy.hang_up import on_hang_up
 
 BODILESS = frozenset({204, 304})
@@ -53,8 +53,10 @@ class AnswerWriter:
         chunked = self._frame(bodiless)
         head = self._head(chunked, bodiless)
         body = b"" if bodiless else answer.body
-        if chunked and body:
-            body = b"%x\r\n%b\r\n" % (len(body), body)
+        if chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if answer.stream is None:
+                body += _last_chunk(answer.trailers)
         transport.write(head + body if len(body) < 65_536 else head)
         if len(body) >= 65_536:
             transport.write(body)
@@ -68,11 +70,11 @@ class AnswerWriter:
         """Decide whether the connection stays open and whether the body goes in chunks (RFC 9112, 6 and 9.3)."""
         request, answer = self._request, self._answer
         self.keep_alive = request.keep_alive and not answer.close
-        if answer.stream is None or bodiless or _length(answer) is not None:
+        if bodiless or _length(answer) is not None or (answer.stream is None and not answer.trailers):
             return False
         if request.version >= HttpVersion11:
             return True
-        self.keep_alive = False
+        self.keep_alive = self.keep_alive and answer.stream is None
         return False
 
     def _head(self, chunked: bool, bodiless: bool) -> bytes:
@@ -121,8 +123,7 @@ class AnswerWriter:
             self.bytes_written += len(piece)
             await writer.drain()
         if chunked and transport is not None:
-            trailers = b"".join(b"%b: %b\r\n" % field for field in stream.trailers)
-            transport.write(b"0\r\n%b\r\n" % trailers)
+            transport.write(_last_chunk(stream.trailers))
 
     def _hang_up(self) -> None:
         if self._answer.stream is not None:
@@ -132,6 +133,10 @@ class AnswerWriter:
 def as_response(writer: AnswerWriter) -> web.StreamResponse:
     """Tell the type checker what aiohttp needs to know."""
     return cast("web.StreamResponse", writer)
+
+
+def _last_chunk(trailers: Headers) -> bytes:
+    return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in trailers)
 
 
 def _length(answer: Answer) -> bytes | None:

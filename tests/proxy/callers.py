@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -206,15 +205,3 @@ def callers(port: int, count: int) -> Iterator[list[Caller]]:
     finally:
         for caller in opened:
             caller.close()
-
-
-def pause_s(caller: Caller, seconds: float) -> bool:
-    """Say whether nothing comes on a connection for so long."""
-    caller.socket.settimeout(seconds)
-    start = time.monotonic()
-    try:
-        return not caller.socket.recv(1, socket.MSG_PEEK) and False
-    except TimeoutError:
-        return time.monotonic() - start >= seconds * 0.9
-    finally:
-        caller.socket.settimeout(PATIENCE_S)
