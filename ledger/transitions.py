@@ -106,7 +106,7 @@ class NotSent(Struct, frozen=True):
 
 
 class Lost(Struct, frozen=True):
-    """The attempt's end is not known and its connection is gone. `why`: `lost` or `shutdown`."""
+    """The attempt's end is not known and its connection is gone. `why`: `lost`, `timeout` or `shutdown`."""
 
     token: str
     detail: str

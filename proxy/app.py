@@ -167,7 +167,7 @@ class Proxy:
             hurry.cancel()
         left = [execution for execution in self.works.joints.values() if not execution.task.done()]
         for execution in left:
-            execution.give_up(SHUTDOWN)
+            execution.give_up("the proxy stopped before the tool answered", SHUTDOWN)
         if left:
             await asyncio.wait([execution.task for execution in left], timeout=SETTLE_S)
         await self.works.outbox.close(SETTLE_S)

@@ -31,8 +31,8 @@ SHUTDOWN = "shutdown"
 class Execution(Joint):
     """The first arrival's work, and the meeting place of all who ask for the same meanwhile."""
 
-    __slots__ = ("_given_up", "_late_timer", "_time_out", "_timer", "arrival", "left", "pending", "sent_s", "task",
-                 "token", "upstream_s", "version", "works")  # fmt: skip
+    __slots__ = ("_cut_short", "_forwarding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
+                 "left", "pending", "task", "token", "upstream_s", "version", "works")  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival) -> None:
         super().__init__()
@@ -43,8 +43,10 @@ class Execution(Joint):
         self.left = False
         self.pending = False
         self.upstream_s = 0.0
-        self.sent_s = 0.0
-        self._given_up = ""
+        self._sent = False
+        self._forwarding = False
+        self._watching = False
+        self._cut_short: Lost | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late_timer: asyncio.TimerHandle | None = None
         self._time_out: asyncio.Task[None] | None = None
@@ -56,10 +58,13 @@ class Execution(Joint):
         """Whether the tool's time is over and its reply is awaited all the same."""
         return self._time_out is not None and not self.ended
 
-    def give_up(self, why: str) -> None:
-        """Hang up on the tool and settle as lost; `why` becomes the record's."""
-        if self.owned and not self.ended and not self._given_up:
-            self._given_up = why
+    def give_up(self, detail: str, why: str = "lost") -> None:
+        """Hang up on the tool and settle as lost; `why` becomes the record's. A claim that is still on its way is
+        withdrawn once it is answered; a reply that is being written down is not interrupted."""
+        if self.ended or self._cut_short is not None:
+            return
+        self._cut_short = Lost(self.token, detail, why)
+        if self._forwarding or self._watching:
             self.task.cancel()
 
     def first_caller_gone(self) -> bool:
@@ -76,9 +81,7 @@ class Execution(Joint):
                 await self._watch()
         except CorruptRecord as error:
             self.foreign = str(error)
-            self.works.log.event(
-                "record.corrupt", level="error", operation=self.arrival.ref.operation, detail=str(error)
-            )
+            self.works.corrupt("record.corrupt", self.arrival.ref, error)
             self.publish(None, None, ended=True)
         except StoreUnavailable as error:
             self.store_down = str(error)
@@ -94,6 +97,7 @@ class Execution(Joint):
         arrival, books = self.arrival, self.works.books
         expected: str | None = None
         free: Free | None = None
+        taken = False
         for _ in range(SWAPS_MAX):
             record = transitions.claim(
                 free, operation=arrival.ref.operation, fingerprint=arrival.fingerprint, call=arrival.call,
@@ -104,10 +108,13 @@ class Execution(Joint):
                     "claim", arrival.ref, expected, record, arrival.policy.result, version=self.token
                 )
             except StoreUnavailable as error:
+                if taken:
+                    raise  # the key is known to be somebody's: not even a policy that forwards means this
                 return self._claim_failed(record, error)
             if isinstance(answer, str):
                 self._own(record, answer)
                 return True
+            taken = answer is not None and not isinstance(answer.record, Free)
             if answer is None:
                 expected, free = None, None
                 continue
@@ -150,36 +157,37 @@ class Execution(Joint):
     # -- the forward ---------------------------------------------------------------------------------------------
 
     async def _forward(self) -> None:
-        assert self.record is not None
-        outcome: forward.Outcome
-        try:
-            outcome = await self._send(self._outbound(self.record.attempt))
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if not self._given_up or current is None:
-                raise
-            current.uncancel()
-            outcome = self._cut_off()
-        finally:
-            self._stop_timers()
+        outcome = await self._ask_tool()
         if self._time_out is not None:
             await self._time_out
         gone = self.first_caller_gone()
         await self.settle(self._told(outcome, gone), outcome)
-        if gone:
+        if self.first_caller_gone():
             self.works.metrics.caller_gone.labels(self.arrival.policy.tool).inc()
             if isinstance(outcome, Replied) and outcome.stream is not None:
                 outcome.stream.close()
 
-    def _cut_off(self) -> forward.Outcome:
-        """We hung up ourselves. Before the first byte that is as good as never having dialled."""
-        if not self.sent_s:
-            return forward.NotSent("connect", self._given_up)
-        return forward.Lost(self._given_up)
+    async def _ask_tool(self) -> forward.Outcome:
+        """Forward, unless we were told to stop before we began."""
+        assert self.record is not None
+        if (cut := self._cut_short) is not None:
+            return forward.NotSent("connect", cut.detail)
+        self._forwarding = True
+        try:
+            return await self._send(self._outbound(self.record.attempt))
+        except asyncio.CancelledError:
+            if (cut := self._cut_short) is None:
+                raise
+            self.task.uncancel()
+            # We hung up ourselves. Before the first byte that is as good as never having dialled.
+            return forward.Lost(cut.detail) if self._sent else forward.NotSent("connect", cut.detail)
+        finally:
+            self._forwarding = False
+            self._stop_timers()
 
     def _told(self, outcome: forward.Outcome, gone: bool) -> Told:
-        if self._given_up == SHUTDOWN and isinstance(outcome, forward.Lost):
-            return Told(Lost(self.token, "the proxy stopped before the tool answered", why=SHUTDOWN))
+        if self._cut_short is not None and isinstance(outcome, forward.Lost):
+            return Told(self._cut_short)
         return outcomes.told(outcome, self.token, self.arrival.policy.result, late=gone)
 
     async def _send(self, request: Outbound) -> forward.Outcome:
@@ -189,8 +197,10 @@ class Execution(Joint):
         for number in range(1, tries + 1):
             start = works.clock()
             try:
-                outcome = await works.forward(request, on_sent=self._sent)
+                outcome = await works.forward(request, on_sent=self._note_sent)
             except ValueError as error:
+                if self._sent:
+                    return forward.Lost(f"the forward failed: {error}")
                 # Refused by the forward before anything was dialled: it cannot be put on a wire as it is.
                 return forward.NotSent("connect", str(error))
             self.upstream_s += works.clock() - start
@@ -215,22 +225,20 @@ class Execution(Joint):
             keep_bytes_max=request.keep_bytes_max,
         )  # fmt: skip
 
-    def _sent(self) -> None:
+    def _note_sent(self) -> None:
         """The first byte is about to be written: from here on the tool may act, and its time runs."""
-        loop = asyncio.get_running_loop()
-        self.sent_s = self.works.clock()
-        self._timer = loop.call_later(self.arrival.policy.timeouts.upstream_ms / 1_000, self._upstream_over)
+        self._sent = True
+        upstream_s = self.arrival.policy.timeouts.upstream_ms / 1_000
+        self._timer = asyncio.get_running_loop().call_later(upstream_s, self._upstream_over)
 
     def _upstream_over(self) -> None:
-        if self.works.may_listen():
-            self._time_out = asyncio.get_running_loop().create_task(self._listen_on())
-        else:
-            self.give_up("no reply in time, and too many connections are being listened to already")
-
-    async def _listen_on(self) -> None:
+        loop = asyncio.get_running_loop()
         late_s = self.arrival.policy.timeouts.late_ms / 1_000
-        self._late_timer = asyncio.get_running_loop().call_later(late_s, self.give_up, "no reply in time, nor late")
-        await self.settle(Told(TimedOut(self.token)), None)
+        if late_s and self.works.may_listen():
+            self._late_timer = loop.call_later(late_s, self.give_up, "no reply in time, nor late")
+            self._time_out = loop.create_task(self.settle(Told(TimedOut(self.token)), None))
+        else:
+            self.give_up("no reply in time, and nobody listens any longer", "timeout")
 
     def _stop_timers(self) -> None:
         for timer in (self._timer, self._late_timer):
@@ -247,10 +255,12 @@ class Execution(Joint):
         assert self.record is not None
         try:
             record, result = await self.works.carry(self, told)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, CorruptRecord) as error:
             change = transitions.apply(self.record, told.event, self.works.now_ms())
             record, result = change.record if isinstance(change, Changed) else self.record, told.result
-            if outcome is not None:
+            if isinstance(error, CorruptRecord):
+                self.works.corrupt("settle.corrupt", self.arrival.ref, error)
+            elif outcome is not None:
                 self.works.settle_later(self, told, str(error))
         self.outcome = outcome
         self.works.remember(record, result, self.arrival.policy)
@@ -261,22 +271,36 @@ class Execution(Joint):
     async def _watch(self) -> None:
         """Follow another process's attempt until it has ended, or nobody here waits for it, waking ours at each
         change."""
-        ref, works = self.arrival.ref, self.works
-        while True:
-            with works.wakeups.expect(ref.operation) as woken:
-                standing = await works.books.watch(ref)
-                if standing is None or not _open(standing.record):
-                    self.publish(*((standing.record, standing.result) if standing else (None, None)), ended=True)
-                    return
-                if (standing.lease_left_ms or 0) <= 0:
-                    await works.lapse(ref, standing)
-                    continue
-                if standing.record != self.record:
-                    self.publish(standing.record, None, ended=False)
+        works = self.works
+        self._watching = True
+        while self._cut_short is None:
+            with works.wakeups.expect(self.arrival.ref.operation) as woken:
+                try:
+                    if await self._look():
+                        return
+                except StoreUnavailable as error:
+                    # It is in flight elsewhere, whatever became of the store: who waits here may go on waiting.
+                    works.log.event("watch.postponed", level="warning", operation=self.arrival.ref.operation,
+                                    detail=str(error))  # fmt: skip
                 await woken.wait(POLL_S)
+            await asyncio.sleep(0)  # who was woken takes its place again before it is missed
             if not self.held:
-                self.publish(standing.record, None, ended=True)
+                self.publish(self.record, None, ended=True)
                 return
+
+    async def _look(self) -> bool:
+        """Publish what stands there now; say whether that ends the watch."""
+        ref, works = self.arrival.ref, self.works
+        standing = await works.books.watch(ref)
+        while standing is not None and _open(standing.record) and (standing.lease_left_ms or 0) <= 0:
+            await works.lapse(ref, standing)
+            standing = await works.books.watch(ref)
+        ended = standing is None or not _open(standing.record)
+        if standing is None:
+            self.publish(None, None, ended=True)
+        elif ended or standing.record != self.record:
+            self.publish(standing.record, standing.result if ended else None, ended=ended)
+        return ended
 
 
 def _open(record: Record) -> bool:

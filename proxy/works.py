@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ledger import result as results
 from ledger import transitions
 from ledger.key import Ref
-from ledger.records import Completed, Free, Record
+from ledger.records import Completed, CorruptRecord, Free, Record
 from ledger.result import Result
 from ledger.store import StoreUnavailable
 from ledger.transitions import Changed, Lapsed, NotSent
@@ -120,6 +120,10 @@ class Works:
                 "lease.lapsed", level="warning", operation=ref.operation, tenant=call.tenant, tool=call.tool,
                 run_id=call.run_id, tool_call_id=call.tool_call_id, outcome="unknown",
             )  # fmt: skip
+
+    def corrupt(self, event: str, ref: Ref, error: CorruptRecord) -> None:
+        """Tell that what stands at `ref` cannot be read; nobody takes it for nothing."""
+        self.log.event(event, level="error", operation=ref.operation, detail=str(error))
 
     def remember(self, record: Record | None, result: Result | None, policy: ToolPolicy) -> None:
         """Keep a completed result near."""

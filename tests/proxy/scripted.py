@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from proxy.forward import Headers, Lost, NotSent, Outbound, Outcome, Replied, Truncated
+from proxy.forward import Headers, Lost, NotSent, Outbound, Outcome, Replied
 from tests.proxy.gate import Gate
 
 JSON = ((b"Content-Type", b"application/json"),)
@@ -30,8 +30,6 @@ class Answers(Struct, frozen=True):
     framing: Literal["length", "chunked", "close", "none"] = "length"
     pieces: tuple[bytes, ...] | None = None
     """When given, the reply is not whole: these follow as a stream."""
-    then_silent: bool = False
-    """The stream's end never comes."""
 
     @property
     def executed(self) -> bool:
@@ -69,12 +67,10 @@ Step = Answers | Refuses | Cuts | Hangs | Breaks
 
 
 class Piecemeal:
-    """A `ReplyStream` of given pieces; `closed` tells that somebody let go of it. Without an end it hangs."""
+    """A `ReplyStream` of given pieces; `closed` tells that somebody let go of it."""
 
-    def __init__(self, pieces: Iterable[bytes], *, cut: bool = False, hangs: bool = False) -> None:
+    def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = tuple(pieces)
-        self._cut = cut
-        self._hangs = hangs
         self.closed = False
 
     @property
@@ -85,10 +81,6 @@ class Piecemeal:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self._pieces:
             yield piece
-        if self._cut:
-            raise Truncated
-        if self._hangs:
-            await asyncio.Event().wait()
 
     def close(self) -> None:
         """Hang up."""
@@ -127,7 +119,7 @@ class Tool:
             body = b'{"operation": "%b", "execution": %d}' % (operation.encode(), self.executions[operation])
         stream = None
         if step.pieces is not None:
-            stream = Piecemeal(step.pieces, hangs=step.then_silent)
+            stream = Piecemeal(step.pieces)
             self.streams.append(stream)
         return Replied(step.status, b"", step.headers, body, step.framing, stream)
 
