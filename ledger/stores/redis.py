@@ -1,4 +1,4 @@
-"""The Redis store: any number of sidecars and coordinators share what is known. One server, Redis 6.2 or newer, or Valkey.
+"""The Redis store: any number of sidecars and coordinators share what is known. One server, Redis 6.2 up, or Valkey.
 
 Each call of the port is one script on one hash slot (`redis_scripts`), sent over one shared connection (`redis_wire`)
 that is opened anew when it is lost (`redis_link`). Leases, ages and retention are all by the server's clock.
@@ -122,7 +122,7 @@ class RedisStore:
         return _present(await self._run(READ, 2, keys.record + operation, keys.reply + operation, operation, watch))
 
     def listen(self, listener: Listener) -> None:
-        """See `ledger.store.Store.listen`. When a lost subscription is back, the listener is told of all that is watched."""
+        """See `ledger.store.Store.listen`. The listener is told of all that is watched when a subscription is back."""
         self._wakeups.listen(listener)
 
     async def renew(self, ref: Ref, version: str, lease_ms: int) -> bool:
@@ -134,23 +134,33 @@ class RedisStore:
         return renewed == 1
 
     async def due(self, limit: int) -> list[Ref]:
-        """See `ledger.store.Store.due`. Looks at `redis_scopes.SCOPES_MAX` scopes each time, the next ones next time."""
+        """See `ledger.store.Store.due`. Of very many scopes, looks at some 1,000 each time, the next ones next time."""
         ripe: list[tuple[float, Ref]] = []
-        for scope, found in await self._of_all_scopes(DUE, limit):
+        answers, failure = await self._of_scopes(await self._scopes.next_some(), DUE, limit)
+        for scope, found in answers:
             for operation, due in zip(found[::2], found[1::2], strict=True):
                 ripe.append((float(due), Ref(scope, operation.decode())))
+        if failure is not None and not ripe:  # one scope's broken index does not keep the others from being swept
+            raise failure
         ripe.sort(key=lambda pair: pair[0])
         return [ref for _, ref in ripe[:limit]]
 
     async def unknowns(self) -> list[UnknownCount]:
         """See `ledger.store.Store.unknowns`."""
-        counted = await self._of_all_scopes(UNKNOWNS, UNKNOWN_CHECKED_MAX)
-        return [UnknownCount(scope, count, age_ms) for scope, (count, age_ms) in counted if count]
+        counts: list[UnknownCount] = []
+        async for scopes in self._scopes.everywhere():
+            answers, failure = await self._of_scopes(scopes, UNKNOWNS, UNKNOWN_CHECKED_MAX)
+            if failure is not None:
+                raise failure
+            counts += [UnknownCount(scope, count, age_ms) for scope, (count, age_ms) in answers if count]
+        return counts
 
-    async def _of_all_scopes(self, script: Script, limit: int) -> list[tuple[str, Reply]]:
-        """Run a script on the due or unknown index of every scope, some at a time."""
+    async def _of_scopes(
+        self, scopes: list[str], script: Script, limit: int
+    ) -> tuple[list[tuple[str, Reply]], StoreUnavailable | None]:
+        """Run a script on the due or unknown index of `scopes`, some at a time; return the answers and a failure."""
         answers: list[tuple[str, Reply]] = []
-        scopes = await self._scopes.everywhere()
+        failure: StoreUnavailable | None = None
         for start in range(0, len(scopes), SWEEP_TOGETHER):
             some = scopes[start : start + SWEEP_TOGETHER]
             calls = []
@@ -158,8 +168,15 @@ class RedisStore:
                 keys = self._scopes.keys(scope)
                 index = keys.due if script is DUE else keys.unknown
                 calls.append(self._run(script, 1, index, keys.record, limit))
-            answers.extend(zip(some, await asyncio.gather(*calls), strict=True))
-        return answers
+            for scope, answer in zip(some, await asyncio.gather(*calls, return_exceptions=True), strict=True):
+                match answer:
+                    case StoreUnavailable():
+                        failure = answer
+                    case BaseException():
+                        raise answer
+                    case _:
+                        answers.append((scope, answer))
+        return answers, failure
 
     async def _run(self, script: Script, *arguments: bytes | str | int) -> Reply:
         """Run a script the server may have forgotten, and return its reply. Raises StoreUnavailable."""

@@ -65,7 +65,7 @@ class Address:
             ) from error
 
     async def open(self, on_message: Callable[[bytes], None] | None = None) -> Line:
-        """Return a line that is logged in. Raises `StoreUnavailable`, whose words tell a wrong password from a dead host.
+        """Return a line that is logged in. Raises `StoreUnavailable`; it tells a wrong password from a dead host.
 
         Each call resolves the name anew, so that a failover by DNS is followed.
         """

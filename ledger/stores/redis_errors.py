@@ -1,7 +1,7 @@
 """What Redis and the libraries that speak to it say, in our words: the one place where their errors are translated.
 
-An error reply means that nothing was written: the scripts see to that (`scripts/swap.lua`). Some mean that we talk to the
-wrong server, or to one that is not ready: those are worth a new connection.
+An error reply means that nothing was written: the scripts see to that (`scripts/swap.lua`). Some mean that we talk to
+the wrong server, or to one that is not ready: those are worth a new connection.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import ssl
 
+import redis.exceptions
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from ledger.store import StoreUnavailable
@@ -23,6 +24,8 @@ class ErrorReply(Exception):
     @property
     def code(self) -> str:
         """The error's kind. Redis 6.2 buries it in `ERR Error running script (…): … -OOM command not allowed …`."""
+        if "user executing the script can't" in str(self):  # 6.2's NOPERM from inside a script
+            return "NOPERM"
         found = _CODES.search(str(self))
         return found[0] if found else "ERR"
 
@@ -35,6 +38,9 @@ class Garbled(Exception):
     """The bytes that came in are not Redis's protocol."""
 
 
+RIGHTS = "~holdfast:* &holdfast:* +@read +@write +@scripting +@connection +info +time +publish +subscribe"
+"""What Holdfast's user must be granted. CONFIG GET helps, but is not needed."""
+
 _MEANINGS = {
     "BUSY": "is busy with a script of somebody else's",
     "CLUSTERDOWN": "is a cluster that is down",
@@ -44,7 +50,7 @@ _MEANINGS = {
     "MISCONF": "refuses writes because it cannot save to disk",
     "MOVED": "is a cluster, which this store does not speak to",
     "NOAUTH": "asks for a password: put it into the store's URL",
-    "NOPERM": "does not permit what Holdfast needs: grant this user +@scripting, and read and write on holdfast:*",
+    "NOPERM": f"does not permit what Holdfast needs: ACL SETUSER … {RIGHTS}",
     "NOREPLICAS": "refuses writes because too few replicas are connected (min-replicas-to-write)",
     "NOSCRIPT": "forgets scripts as soon as they are loaded",
     "OOM": "is out of memory and refuses new claims: raise maxmemory or free some",
@@ -67,16 +73,16 @@ def unavailable(reply: ErrorReply, where: str) -> StoreUnavailable:
 def unreachable(error: BaseException, where: str) -> StoreUnavailable:
     """Return what callers are told of a connection to `where` that could not be opened."""
     cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    match error, cause:
-        case (AuthenticationError() | AuthorizationError(), _):
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    match cause:
+        case AuthenticationError() | AuthorizationError():
             return StoreUnavailable(f"redis at {where} {_MEANINGS['WRONGPASS']} ({error})")
-        case (NoPermissionError(), _):
+        case NoPermissionError():
             return StoreUnavailable(f"redis at {where} {_MEANINGS['NOPERM']} ({error})")
-        case (_, ssl.SSLError()):
+        case ssl.SSLError():
             return StoreUnavailable(f"redis at {where}: TLS failed ({cause})")
-        case (TimeoutError(), _):
+        case TimeoutError() | redis.exceptions.TimeoutError():
             return StoreUnavailable(f"redis at {where} did not take the connection in time")
         case _:
             return StoreUnavailable(f"redis at {where} cannot be reached ({error})")

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ledger.store import StoreUnavailable, UnfitStore
 from ledger.stores.redis_errors import ErrorReply, unavailable
-from ledger.stores.redis_scripts import ALL
+from ledger.stores.redis_scripts import ALL, CHANNEL
 from ledger.stores.redis_wire import Line, Reply, pack
 
 OLDEST = (6, 2)
@@ -88,19 +88,27 @@ def _warnings(facts: Facts) -> list[str]:
 
 async def examine(line: Line) -> Fitness:
     """Ask the server at the other end, and leave our scripts with it. Raises UnfitStore or StoreUnavailable."""
-    asked = [("INFO",), *(("CONFIG", "GET", name) for name in ("maxmemory-policy", "appendfsync", "save"))]
-    loads = [("SCRIPT", "LOAD", script.text) for script in ALL]
-    line.send(pack(("CLIENT", "SETNAME", "holdfast")))  # for CLIENT LIST; it may be forbidden
-    replies = await asyncio.gather(*(line.send(pack(command)) for command in [*asked, *loads]))
-    info, *configs = replies[: len(asked)]
-    for reply in (info, *replies[len(asked) :]):
+    asked = [b"INFO", b"CONFIG GET maxmemory-policy", b"CONFIG GET appendfsync", b"CONFIG GET save"]
+    questions = [line.send(pack(tuple(question.split()))) for question in asked]
+    needed = [line.send(pack((b"SCRIPT", b"LOAD", script.text))) for script in ALL]
+    # A script that may not publish would fail with everything else written. The empty message is nobody's operation.
+    needed.append(line.send(pack((b"PUBLISH", CHANNEL, b""))))
+    line.send(pack((b"CLIENT", b"SETNAME", b"holdfast")))  # for CLIENT LIST; it may be forbidden
+    info, *configs = await asyncio.gather(*questions)
+    _raise_if_refused(info, line.where)
+    fitness = judge(_facts(info, configs), line.where)
+    for reply in await asyncio.gather(*needed):
         _raise_if_refused(reply, line.where)
+    return fitness
+
+
+def _facts(info: bytes, configs: list[Reply]) -> Facts:
     config: dict[str, str] = {}
     for reply in configs:
         if isinstance(reply, list):  # else CONFIG is not permitted, or renamed: INFO has what matters
             config |= {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
     lines = (text.partition(":") for text in info.decode("utf-8", "replace").splitlines())
-    return judge(Facts({name: value for name, colon, value in lines if colon}, config), line.where)
+    return Facts({name: value for name, colon, value in lines if colon}, config)
 
 
 def _raise_if_refused(reply: Reply, where: str) -> None:

@@ -60,17 +60,19 @@ class Link:
 
     async def close(self) -> None:
         """Finish what is under way, within the deadline, and let go of the line."""
-        keeper, self._keeper = self._keeper, None
+        keeper, line, arrival = self._keeper, self._line, self._arrival
+        self._keeper = self._line = self._arrival = None
         self._why = "redis: the store is closed"
+        if arrival is not None:
+            arrival.cancel()
         if keeper is None:
             return
-        if self._line is not None:
-            await self._line.drained()
+        if line is not None:
+            await line.drained()
         keeper.cancel()
         await asyncio.wait([keeper])
-        self._line = None
-        assert self._arrival is not None
-        self._arrival.cancel()
+        if line is not None:  # a keeper that was cancelled before its first step has closed nothing
+            await line.close()
 
     def check_kept(self) -> None:
         """Raise `StoreUnavailable` before the start and after the end."""
@@ -84,33 +86,28 @@ class Link:
         """
         line = self._line
         if line is None or until is not None or line.gone.done():
-            return await self._call_patiently(command, until)
+            return await self._call_patiently(command, until, tries=2)
         sent_at = asyncio.get_running_loop().time()
         reply = await line.send(command)
-        if not isinstance(reply, Exception):
+        if not isinstance(reply, Exception) or self._is_final(line, reply):
             return reply
-        if self._is_final(line, reply):
-            return reply
-        return await self._call_patiently(command, sent_at + self._deadline_s, reply)
+        return await self._call_patiently(command, sent_at + self._deadline_s, tries=1)
 
-    async def _call_patiently(self, command: bytes, until: float | None, first: Exception | None = None) -> Reply:
-        """Send on the next line there is, and on the one after it unless `first` says what befell an earlier try."""
+    async def _call_patiently(self, command: bytes, until: float | None, tries: int) -> Reply:
+        """Send on the next line there is, and while there are tries left, on the one after each that is lost."""
         if until is None:
             until = asyncio.get_running_loop().time() + self._deadline_s
-        why: Exception | None = first
-        for _ in range(1 if first else 2):
+        for _ in range(tries):
             try:
                 async with asyncio.timeout_at(until):
                     line = await self._next_line()
                     reply = await line.send(command)
             except TimeoutError:
-                raise StoreUnavailable(
-                    f"{why or self._why} (given up after {self._deadline_s * 1000:.0f} ms)"
-                ) from None
+                why = f"{self._why} (given up after {self._deadline_s * 1000:.0f} ms)"
+                raise StoreUnavailable(why) from None
             if not isinstance(reply, Exception) or self._is_final(line, reply):
                 return reply
-            why = reply
-        raise StoreUnavailable(f"redis: lost the connection twice with the same command under way ({why})")
+        raise StoreUnavailable(f"redis: the connection was lost twice with the same command under way ({reply})")
 
     def _is_final(self, line: Line, reply: Exception) -> bool:
         """Say whether an exceptional reply is the caller's answer; else the command is worth repeating elsewhere."""
@@ -136,17 +133,14 @@ class Link:
                 raise StoreUnavailable(f"{self._why}, and {self._waiters} commands wait for it")
             self._waiters += 1
             try:
-                await asyncio.shield(self._arrival)
-            except asyncio.CancelledError:
-                if not self._arrival.cancelled():
-                    raise
-                raise StoreUnavailable(self._why) from None
+                await asyncio.wait([self._arrival])
             finally:
                 self._waiters -= 1
         return self._line
 
     def _arrive(self, line: Line) -> None:
         self._line = line
+        self._why = f"redis at {line.where}: no answer"
         self._down_since = None
         arrived, self._arrival = self._arrival, asyncio.get_running_loop().create_future()
         if arrived is not None:
@@ -167,7 +161,7 @@ class Link:
                     self._arrive(line)
                 opened_at = loop.time()
                 await self._until_gone(line)
-                self._why = f"redis at {line.where}: {line.gone.result()}"
+                self._why = f"redis at {line.where}: the connection was lost ({line.gone.result()})"
                 self._line, self._down_since = None, loop.time()
                 await line.close()
                 line = None

@@ -5,7 +5,7 @@ Taking one out could race with another process that believes it registered; a se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ledger.stores.redis_scripts import SCOPES, ScopeKeys, keys_of
@@ -45,12 +45,22 @@ class Scopes:
         """Register everything anew before its next claim: the server may be another one, or have lost its memory."""
         self._registered.clear()
 
-    async def everywhere(self) -> list[str]:
+    async def next_some(self) -> list[str]:
         """Return the scopes to look at this time: all of them, or the next some where there are very many."""
-        found: dict[str, None] = {}
-        while len(found) < SCOPES_MAX:
-            self._cursor, names = await self._ask("SSCAN", SCOPES, self._cursor, "COUNT", SCOPES_MAX)
-            found |= {name.decode(): None for name in names}
-            if self._cursor == b"0":
-                break
-        return list(found)
+        self._cursor, found = await self._page(self._cursor)
+        return found
+
+    async def everywhere(self) -> AsyncIterator[list[str]]:
+        """Yield all scopes, some at a time."""
+        seen: set[str] = set()  # a set that grows meanwhile may be handed out twice in part
+        cursor, found = await self._page(b"0")
+        while True:
+            yield [scope for scope in found if scope not in seen]
+            seen.update(found)
+            if cursor == b"0":
+                return
+            cursor, found = await self._page(cursor)
+
+    async def _page(self, cursor: bytes) -> tuple[bytes, list[str]]:
+        cursor, names = await self._ask("SSCAN", SCOPES, cursor, "COUNT", SCOPES_MAX)
+        return cursor, list({name.decode(): None for name in names})

@@ -79,19 +79,23 @@ class Line(asyncio.Protocol):
         now = self._loop.time()
         self._waiting.append((future, now, size))
         self._bytes += size
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(command)
         if self._watchdog is None:
             self._watchdog = self._loop.call_at(now + self._deadline_s, self._check)
+        if len(self._waiting) == 1:
+            self._write([command])  # a lone command does not wait for company: half the latency of an idle proxy
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(command)
         return future
 
     def _flush(self) -> None:
         """Write what this turn of the loop has brought together: one system call for all of it."""
-        if self.gone.done():
-            return
-        commands = self._unsent
-        self._unsent = []
+        if not self.gone.done():
+            commands, self._unsent = self._unsent, []
+            self._write(commands)
+
+    def _write(self, commands: list[bytes]) -> None:
         try:
             self._transport.writelines(commands)
         except (OSError, RuntimeError) as error:  # RuntimeError: uvloop's "handler is closed"
@@ -169,7 +173,7 @@ class Line(asyncio.Protocol):
     async def close(self) -> None:
         """Let go of the socket; what waits gets `Lost`. Returns when the transport is closed."""
         self.drop("closed")
-        await self._closed
+        await asyncio.shield(self._closed)
         await self._connection.disconnect()
 
 

@@ -16,7 +16,7 @@ from ledger.stores.redis import RedisStore
 from ledger.stores.sqlite import SqliteStore
 from tests.ledger.redis_server import RedisServer, running
 from tests.ledger.store_bench import SteppedClock, StoreBench, eventually
-from tests.redis_server import any_server
+from tests.redis_server import any_server, system_server
 
 
 class SteppedBench:
@@ -65,9 +65,9 @@ class RedisBench:
 
 
 @contextlib.asynccontextmanager
-async def redis_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBench]:
-    """Yield two stores on an empty server of `redis_binary`'s kind."""
-    server: RedisServer = request.getfixturevalue("shared_redis")
+async def redis_bench(request: pytest.FixtureRequest, shared: str = "shared_redis") -> AsyncIterator[StoreBench]:
+    """Yield two stores on an emptied server."""
+    server: RedisServer = request.getfixturevalue(shared)
     server.ask("FLUSHALL")
     bench = RedisBench(server)
     await bench.store.start()
@@ -77,10 +77,33 @@ async def redis_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBenc
     await bench.peer.close()
 
 
+def system_redis_bench(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[StoreBench]:
+    """Return the same on Debian's Redis."""
+    return redis_bench(request, "shared_system_redis")
+
+
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
     """One server for all tests that leave it whole."""
     with running(any_server()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_system_redis() -> Iterator[RedisServer]:
+    """The same, Debian's."""
+    with running(system_server()) as server:
+        yield server
+
+
+REDIS_KINDS = ["redis", pytest.param("system-redis", marks=pytest.mark.system)]
+"""The server that the environment brings, and Debian's."""
+
+
+@pytest.fixture(params=REDIS_KINDS)
+def redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of the test's own, to be stopped, frozen and misconfigured."""
+    with running(any_server() if request.param == "redis" else system_server()) as server:
         yield server
 
 
@@ -101,11 +124,12 @@ store_factories: dict[str, StoreFactory] = {
     "memory": memory_bench,
     "sqlite": sqlite_bench,
     "redis": redis_bench,
+    "system-redis": system_redis_bench,
 }
 """A store joins the contract tests by an entry. Its factory may ask `request` for fixtures (`tmp_path`, a server)."""
 
 
-@pytest_asyncio.fixture(params=list(store_factories))
+@pytest_asyncio.fixture(params=["memory", "sqlite", *REDIS_KINDS])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBench]:
     """Each store in turn, started and empty."""
     async with store_factories[request.param](request) as opened:

@@ -1,0 +1,156 @@
+"""Connections that are lost, servers that freeze, restart or change, and commands that survive it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+from ledger.store import Present, StoreUnavailable, Written
+from ledger.stores.redis import RedisStore
+from tests.ledger.redis_bench import DUE, both_loops, relayed, store_on, works
+from tests.ledger.redis_relay import Relay
+from tests.ledger.redis_server import RedisServer
+from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
+
+
+def swaps_sent(relay: Relay, version: str) -> int:
+    """Count how often a write was sent."""
+    return relay.sent.count(version.encode())
+
+
+@both_loops
+@pytest.mark.fault(36)
+async def test_claim_whose_reply_is_lost_is_sent_again_and_written_once(redis: RedisServer) -> None:
+    """The connection breaks after the server ran the claim: it goes out again with its version, and is acquired."""
+    async with relayed(redis) as (store, relay):
+        await put(store, a_ref("op_0"), a_write())
+        claim = a_write(record=b"claim", lease_ms=60_000)
+        relay.cuts = 1
+        assert await store.swap(a_ref(), None, claim) == Written()
+        assert swaps_sent(relay, claim.version) == 2
+        standing = await there(store, a_ref())
+        assert (standing.version, standing.record) == (claim.version, b"claim")
+        assert redis.ask("ZCARD", DUE) == 2
+
+
+@both_loops
+@pytest.mark.fault(37)
+async def test_settle_whose_reply_is_lost_is_sent_again_and_written_once(redis: RedisServer) -> None:
+    """A settle that ran unheard is recognized when it comes again: its result stands, and it is told so."""
+    async with relayed(redis) as (store, relay):
+        claim, done = a_write(), a_write("completed", record=b"done", result=b"201 Created", result_ms=60_000)
+        await put(store, a_ref(), claim)
+        relay.cuts = 1
+        assert await store.swap(a_ref(), claim.version, done) == Written()
+        assert swaps_sent(relay, done.version) == 2
+        assert await store.read(a_ref()) == Present(done.version, b"done", b"201 Created", None)
+
+
+@pytest.mark.fault(36)
+async def test_reply_lost_twice_is_unavailable_and_not_sent_a_third_time(redis: RedisServer) -> None:
+    """One repetition is a repair, more would be a storm: the caller is told, and the next call works again."""
+    async with relayed(redis) as (store, relay):
+        await put(store, a_ref("op_0"), a_write())
+        claim = a_write()
+        relay.cuts = 2
+        with pytest.raises(StoreUnavailable, match="lost twice"):
+            await store.swap(a_ref(), None, claim)
+        assert swaps_sent(relay, claim.version) == 2
+        assert (await there(store, a_ref())).version == claim.version
+
+
+@both_loops
+@pytest.mark.fault(46)
+async def test_frozen_server_is_unavailable_within_the_deadline_and_recovers(redis: RedisServer) -> None:
+    """All who wait are told when the deadline is over, together; nobody hangs, and the store comes back by itself."""
+    async with store_on(redis.url, deadline_ms=300) as store:
+        await put(store, a_ref("op_0"), a_write())
+        redis.freeze()
+        began = time.monotonic()
+        claims = [store.swap(a_ref(f"op_{i}"), None, a_write()) for i in range(50)]
+        answers = await asyncio.gather(*claims, return_exceptions=True)
+        took = time.monotonic() - began
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+        assert "no answer within 300 ms" in str(answers[0])
+        assert 0.3 <= took < 2
+        redis.thaw()
+        await eventually(partial(works, store))
+        assert await store.swap(a_ref("op_later"), None, a_write()) == Written()
+
+
+@pytest.mark.fault(46)
+async def test_frozen_server_does_not_keep_the_store_from_closing(redis: RedisServer) -> None:
+    """What is under way at `close` gets the deadline, then `StoreUnavailable`."""
+    store = RedisStore(redis.url, deadline_ms=300)
+    await store.start()
+    redis.freeze()
+    reading = asyncio.ensure_future(store.read(a_ref()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await store.close()
+    with pytest.raises(StoreUnavailable):
+        await reading
+    redis.thaw()
+
+
+@both_loops
+@pytest.mark.fault(34, 39)
+async def test_server_killed_and_started_again_is_found_by_itself(redis: RedisServer) -> None:
+    """While it is away calls are unavailable, at once after the first deadline; a new server gets our scripts."""
+    async with store_on(redis.url, deadline_ms=200) as store:
+        await put(store, a_ref(), a_write())
+        redis.kill()
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            await store.swap(a_ref("op_2"), None, a_write())
+
+        async def refused_at_once() -> bool:
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await store.read(a_ref())
+            return time.monotonic() - began < 0.1
+
+        await eventually(refused_at_once)
+        redis.start()
+        await eventually(partial(works, store))
+        assert await store.swap(a_ref(), None, a_write()) == Written()
+        assert redis.ask("SMEMBERS", "holdfast:scopes") == {b"acme/create_ticket"}
+
+
+@pytest.mark.fault(34)
+async def test_call_in_a_short_outage_waits_for_the_new_connection(redis: RedisServer) -> None:
+    """A restart that fits into the deadline is a delay, not a refusal."""
+    async with store_on(redis.url, deadline_ms=10_000) as store:
+        redis.kill()
+        claim = asyncio.ensure_future(store.swap(a_ref(), None, a_write()))
+        await asyncio.sleep(0)
+        redis.start()
+        assert await claim == Written()
+
+
+@pytest.mark.fault(40)
+async def test_primary_that_becomes_a_replica_is_unavailable_until_there_is_a_primary(redis: RedisServer) -> None:
+    """READONLY means the wrong server: nothing ran, the store looks for the right one within the deadline."""
+    async with store_on(redis.url, deadline_ms=500) as store:
+        await put(store, a_ref(), a_write())
+        redis.ask("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable, match="replica"):
+            await store.swap(a_ref("op_2"), None, a_write())
+        redis.ask("REPLICAOF", "NO", "ONE")
+        await eventually(partial(works, store))
+        assert await store.swap(a_ref("op_2"), None, a_write()) == Written()
+
+
+@pytest.mark.fault(49)
+async def test_rotated_password_is_unavailable_until_it_is_ours_again(redis: RedisServer) -> None:
+    """A password that changes while we run is noticed at the next connection, told to callers, and recovered from."""
+    redis.ask("CONFIG", "SET", "requirepass", "first")
+    async with store_on(f"unix://:first@{redis.path}", deadline_ms=200) as store:
+        redis.ask("CONFIG", "SET", "requirepass", "second", password="first")
+        redis.ask("CLIENT", "KILL", "TYPE", "normal", password="second")
+        with pytest.raises(StoreUnavailable, match="refuses the user name or the password"):
+            await store.read(a_ref())
+        redis.ask("CONFIG", "SET", "requirepass", "first", password="second")
+        await eventually(partial(works, store))
