@@ -87,8 +87,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run(story: Coroutine[Any, Any, T], *, limit_s: float = DAY_S) -> T:
     """Run `story` in virtual time and return what it returns; whatever it left running is cancelled."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(limit_s)) as runner:
-        return runner.run(story)
+    try:
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(limit_s)) as runner:
+            return runner.run(story)
+    except (Deadlock, TooLong) as error:
+        raise AssertionError(f"{type(error).__name__}: {error}") from None
 
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:

@@ -112,6 +112,10 @@ class Process:
         """SIGSTOP, as far as others see it: no lease is renewed from here on."""
         self._leases_task.cancel()
 
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._leases_task = asyncio.get_running_loop().create_task(self.leases.run())
+
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """Return the log's lines so far, those of one event only if it is named."""
         self.log.flush()
