@@ -90,6 +90,9 @@ class Connection(asyncio.Protocol):
 
     def _write_request(self, head: bytes, request: Outbound) -> None:
         body = request.body
+        if not self.alive:  # asyncio would drop the bytes in silence, with nobody left to tell
+            self.drop("closed as we were about to write")
+            return
         try:
             if not isinstance(body, bytes):
                 self.write(head)
@@ -178,10 +181,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The descriptor is closed, by whomever."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.fail(f"connection lost: {exc or 'closed'}")
-        self._stop_upload()
+        self.drop(f"connection lost: {exc or 'closed'}")
         self.resume_writing()
         self._owner.gone(self)
 

@@ -31,16 +31,7 @@ class Head(Struct, frozen=True):
     keep_alive: bool
 
 
-class _Said(Struct):
-    """What the header section says, before it is judged."""
-
-    length: int | None = None
-    codings: tuple[bytes, ...] = ()
-    event_stream: bool = False
-    closes: bool = False
-
-
-def judge(*, status: int, reason: bytes, version: str, headers: Headers, bodiless: bool) -> Head:
+def judge(status: int, reason: bytes, version: str, headers: Headers, *, bodiless: bool) -> Head:
     """Return the head with its framing; `bodiless` says that the request was a HEAD.
 
     Raises BadReply where framing is anybody's guess: a transfer coding other than `chunked` (we never offer one), one
@@ -51,36 +42,32 @@ def judge(*, status: int, reason: bytes, version: str, headers: Headers, bodiles
         raise BadReply(f"HTTP version {version}")
     if _CONTROL.search(reason):
         raise BadReply("control characters in the reason")
-    said = _look(headers)
     length: int | None = None
-    framing: Framing
-    if bodiless or status in {204, 304}:
-        framing = "none"
-    elif said.codings:
-        if version == "1.0" or said.codings != (b"chunked",):
-            raise BadReply("a transfer coding that nobody asked for")
-        framing = "chunked"
-    else:
-        length = said.length
-        framing = "close" if length is None else "length"
-    keep_alive = framing != "close" and version == "1.1" and not said.closes
-    return Head(status, reason, headers, framing, length, said.event_stream, keep_alive)
-
-
-def _look(headers: Headers) -> _Said:
-    """Read the fields that matter here."""
-    said = _Said()
+    codings: tuple[bytes, ...] = ()
+    event_stream = closes = False
     for name, value in headers:
         lowered = name.lower()
         if lowered not in _INTERESTING:
             continue
         match lowered:
             case b"content-length":
-                said.length = int(value)
+                length = int(value)
             case b"transfer-encoding":
-                said.codings += (value.strip().lower(),)
+                codings += (value.strip().lower(),)
             case b"content-type":
-                said.event_stream = value[:17].lower() == b"text/event-stream"
+                event_stream = value[:17].lower() == b"text/event-stream"
             case _:
-                said.closes = said.closes or b"close" in value.lower()
-    return said
+                closes = closes or b"close" in value.lower()
+    framing = _framing(status, version, codings, length, bodiless=bodiless)
+    keep_alive = framing != "close" and version == "1.1" and not closes
+    return Head(status, reason, headers, framing, length if framing == "length" else None, event_stream, keep_alive)
+
+
+def _framing(status: int, version: str, codings: tuple[bytes, ...], length: int | None, *, bodiless: bool) -> Framing:
+    if bodiless or status in {204, 304}:
+        return "none"
+    if not codings:
+        return "close" if length is None else "length"
+    if version == "1.0" or codings != (b"chunked",):
+        raise BadReply("a transfer coding that nobody asked for")
+    return "chunked"

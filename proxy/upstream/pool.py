@@ -73,8 +73,9 @@ class Upstream:
         for connection in tuple(self._open):
             connection.drop("shutting down")
         if self._open:
-            self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+            if self._emptied is None:
+                self._emptied = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._emptied)
 
     def freed(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
@@ -107,7 +108,9 @@ class Upstream:
         dialled = await dial(origin, request.connect_ms, lambda: Connection(origin, self, loop), self._tls)
         if isinstance(dialled, NotSent):
             return dialled
-        if self._closed or not dialled.alive:
+        # What a TLS server sends first may be session tickets; what any other sends first is no reply of ours.
+        unspoiled = dialled.alive if origin.scheme == "https" else dialled.quiet
+        if self._closed or not unspoiled:
             dialled.drop("closed before it was used")
             return NotSent("connect", "closed before anything was written")
         self._dials += 1

@@ -91,6 +91,7 @@ class ReplyReader:
             if self._head_bytes > HEAD_BYTES_MAX:
                 raise BadReply(f"header sections of more than {HEAD_BYTES_MAX} bytes")
             self._parse_head(data[:cut])
+            # llhttp and we must mean the same end: a guard against a laxer llhttp.
             if self._complete != (end >= 0) or len(self._fields) > FIELDS_MAX:
                 raise BadReply(f"an ambiguous end of the header section, or more than {FIELDS_MAX} fields")
             if end < 0:
@@ -124,7 +125,7 @@ class ReplyReader:
             self._begin()
             return
         version = parser.get_http_version()
-        head = judge(status=status, reason=self._reason, version=version, headers=headers, bodiless=self._bodiless)
+        head = judge(status, self._reason, version, headers, bodiless=self._bodiless)
         self.head = head
         self._left = head.length or 0
         self.whole = head.framing == "none" or head.length == 0
@@ -161,9 +162,9 @@ class ReplyReader:
         if self.whole:
             self._parser = None
             self.trailers = tuple(self._fields)
-            # llhttp skips line ends between messages; here they are bytes too many like any other.
-            if not self._tail.endswith(b"\r\n\r\n") or self._tail[0] in b"\r\n":
-                self.surplus = True
+            # llhttp skips line ends between messages; here they are bytes too many like any other. Before the four that
+            # end the reply there is none.
+            self.surplus = self.surplus or self._tail[0] in b"\r\n"
         return body
 
     def on_message_begin(self) -> None:

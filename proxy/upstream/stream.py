@@ -22,7 +22,7 @@ class Line(Protocol):
         """Go on reading from the tool."""
 
     def drop(self, why: str) -> None:
-        """Hang up."""
+        """Hang up, and tell the stream why it failed."""
 
 
 class Stream:
@@ -60,12 +60,9 @@ class Stream:
 
     def close(self) -> None:
         """Stop reading; the connection is dropped unless the reply is already whole."""
-        line, self._line = self._line, None
         self._buffer.clear()
-        if line is not None:
-            self._truncated = "closed by its reader"
-            line.drop("hung up by the reader of the stream")
-            self._wake()
+        if self._line is not None:
+            self._line.drop("closed by its reader")
 
     def __aiter__(self) -> Stream:
         return self

@@ -238,6 +238,18 @@ async def test_a_tool_that_does_not_speak_tls_is_not_sent(secure: Upstream, tool
         assert (outcome.phase, outcome.timed_out) == ("tls", False)
 
 
+async def test_a_tool_that_resets_before_the_handshake_is_not_sent_at_once(secure: Upstream, tool: StartTool) -> None:
+    """Nobody waits for a handshake that cannot come."""
+
+    async def script(wire: Wire) -> None:
+        wire.reset()
+
+    _, origin = await tool(script)
+    for _ in range(20):
+        outcome = await not_sent(secure, Origin("https", "127.0.0.1", origin.port))
+        assert (outcome.phase, outcome.timed_out) == ("tls", False)
+
+
 async def test_a_handshake_that_takes_too_long_is_not_sent_and_timed_out(secure: Upstream, tool: StartTool) -> None:
     """The deadline of dialling covers it."""
 

@@ -140,6 +140,8 @@ async def test_a_reply_gives_the_caller_its_source_back(upstream: Upstream, tool
                 yield b"x"
                 await asyncio.sleep(0)
         finally:
+            await asyncio.sleep(0)  # closing a source may take its time
+            await asyncio.sleep(0)
             closed = True
 
     async def script(wire: Wire) -> None:
@@ -150,6 +152,28 @@ async def test_a_reply_gives_the_caller_its_source_back(upstream: Upstream, tool
     _, origin = await tool(script)
     assert isinstance(await upstream(request(origin, b"POST", body=endless())), Replied)
     assert closed
+    assert upstream.stats.idle == 0
+
+
+async def test_a_source_that_is_not_read_to_its_end_is_closed(upstream: Upstream, tool: StartTool) -> None:
+    """Whoever holds something open behind the iterator is told."""
+
+    class Source:
+        closed = False
+
+        def __aiter__(self) -> Source:
+            return self
+
+        async def __anext__(self) -> bytes:
+            return b"more than announced"
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    source = Source()
+    _, origin = await tool(reads_everything)
+    assert isinstance(await upstream(request(origin, b"POST", body=source, body_length=5)), Lost)
+    assert source.closed
 
 
 async def test_cancelling_the_call_stops_the_upload(upstream: Upstream, tool: StartTool) -> None:
