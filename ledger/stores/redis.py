@@ -9,6 +9,8 @@ What an acknowledged write survives is what the server's persistence says; `Redi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from ledger.key import Ref
 from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
@@ -17,16 +19,15 @@ from ledger.stores.redis_errors import ErrorReply, unavailable
 from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
 from ledger.stores.redis_scopes import Scopes
-from ledger.stores.redis_scripts import CHANNEL, DUE, READ, RENEW, SWAP, UNKNOWNS, Script
+from ledger.stores.redis_scripts import CHANNEL, READ, RENEW, SWAP, ScopeKeys, Script
+from ledger.stores.redis_sweep import Sweep
 from ledger.stores.redis_wakeups import Wakeups
 from ledger.stores.redis_wire import Line, Reply, pack
 
 WATCH_ABSENT_MS = 10 * 60 * 1000
 """How long a place where nothing stands remembers that it is watched: longer than anybody waits for it."""
-UNKNOWN_CHECKED_MAX = 100
-"""Of a scope's unknown operations, how many of the oldest are checked against their records at each count."""
-SWEEP_TOGETHER = 64
-"""Scopes asked at once by a sweep: few enough that claims get their turn in between."""
+
+T = TypeVar("T")
 
 _WRITTEN = Written()
 
@@ -45,6 +46,7 @@ class RedisStore:
         self._link = Link(self._open, self._deadline_s)
         self._wakeups = Wakeups(self._address, self._deadline_s)
         self._scopes = Scopes(self._ask)
+        self._sweep = Sweep(self._scopes, self._run)
         self._fitness = Fitness("", ())
         self._loaded: dict[str, int] = {}
 
@@ -83,9 +85,18 @@ class RedisStore:
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         """See `ledger.store.Store.swap`."""
-        known = self._scopes.known(ref.scope)
-        keys = known if known is not None else await self._scopes.register(ref.scope)
-        operation = ref.operation.encode()
+        keys = self._scopes.known(ref.scope)
+        if keys is None:
+            return await self._in_time(self._swap_in_new_scope(ref, expected, write))
+        return await self._swap(keys, ref.operation.encode(), expected, write)
+
+    async def _swap_in_new_scope(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+        keys = await self._scopes.register(ref.scope)
+        return await self._swap(keys, ref.operation.encode(), expected, write)
+
+    async def _swap(
+        self, keys: ScopeKeys, operation: bytes, expected: str | None, write: Write
+    ) -> Written | Present | None:
         reply = await self._run(
             SWAP,
             4,
@@ -113,7 +124,8 @@ class RedisStore:
     async def watch(self, ref: Ref) -> Present | None:
         """See `ledger.store.Store.watch`."""
         self._link.check_kept()
-        await self._wakeups.watch(ref.operation)
+        if not self._wakeups.add(ref.operation):
+            await self._wakeups.come_up()
         return await self._read(ref, WATCH_ABSENT_MS)
 
     async def _read(self, ref: Ref, watch: int | bytes) -> Present | None:
@@ -135,48 +147,19 @@ class RedisStore:
 
     async def due(self, limit: int) -> list[Ref]:
         """See `ledger.store.Store.due`. Of very many scopes, looks at some 1,000 each time, the next ones next time."""
-        ripe: list[tuple[float, Ref]] = []
-        answers, failure = await self._of_scopes(await self._scopes.next_some(), DUE, limit)
-        for scope, found in answers:
-            for operation, due in zip(found[::2], found[1::2], strict=True):
-                ripe.append((float(due), Ref(scope, operation.decode())))
-        if failure is not None and not ripe:  # one scope's broken index does not keep the others from being swept
-            raise failure
-        ripe.sort(key=lambda pair: pair[0])
-        return [ref for _, ref in ripe[:limit]]
+        return await self._in_time(self._sweep.due(limit))
 
     async def unknowns(self) -> list[UnknownCount]:
-        """See `ledger.store.Store.unknowns`."""
-        counts: list[UnknownCount] = []
-        async for scopes in self._scopes.everywhere():
-            answers, failure = await self._of_scopes(scopes, UNKNOWNS, UNKNOWN_CHECKED_MAX)
-            if failure is not None:
-                raise failure
-            counts += [UnknownCount(scope, count, age_ms) for scope, (count, age_ms) in answers if count]
-        return counts
+        """See `ledger.store.Store.unknowns`. Of very many scopes, counts some 1,000 anew each time."""
+        return await self._in_time(self._sweep.unknowns())
 
-    async def _of_scopes(
-        self, scopes: list[str], script: Script, limit: int
-    ) -> tuple[list[tuple[str, Reply]], StoreUnavailable | None]:
-        """Run a script on the due or unknown index of `scopes`, some at a time; return the answers and a failure."""
-        answers: list[tuple[str, Reply]] = []
-        failure: StoreUnavailable | None = None
-        for start in range(0, len(scopes), SWEEP_TOGETHER):
-            some = scopes[start : start + SWEEP_TOGETHER]
-            calls = []
-            for scope in some:
-                keys = self._scopes.keys(scope)
-                index = keys.due if script is DUE else keys.unknown
-                calls.append(self._run(script, 1, index, keys.record, limit))
-            for scope, answer in zip(some, await asyncio.gather(*calls, return_exceptions=True), strict=True):
-                match answer:
-                    case StoreUnavailable():
-                        failure = answer
-                    case BaseException():
-                        raise answer
-                    case _:
-                        answers.append((scope, answer))
-        return answers, failure
+    async def _in_time(self, work: Coroutine[None, None, T]) -> T:
+        """Bound what takes several commands by the one deadline."""
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await work
+        except TimeoutError:
+            raise self._link.given_up() from None
 
     async def _run(self, script: Script, *arguments: bytes | str | int) -> Reply:
         """Run a script the server may have forgotten, and return its reply. Raises StoreUnavailable."""

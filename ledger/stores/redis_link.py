@@ -103,11 +103,14 @@ class Link:
                     line = await self._next_line()
                     reply = await line.send(command)
             except TimeoutError:
-                why = f"{self._why} (given up after {self._deadline_s * 1000:.0f} ms)"
-                raise StoreUnavailable(why) from None
+                raise self.given_up() from None
             if not isinstance(reply, Exception) or self._is_final(line, reply):
                 return reply
         raise StoreUnavailable(f"redis: the connection was lost twice with the same command under way ({reply})")
+
+    def given_up(self) -> StoreUnavailable:
+        """Return what a caller is told whose deadline is over."""
+        return StoreUnavailable(f"{self._why} (given up after {self._deadline_s * 1000:.0f} ms)")
 
     def _is_final(self, line: Line, reply: Exception) -> bool:
         """Say whether an exceptional reply is the caller's answer; else the command is worth repeating elsewhere."""

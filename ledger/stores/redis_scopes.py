@@ -5,7 +5,7 @@ Taking one out could race with another process that believes it registered; a se
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ledger.stores.redis_scripts import SCOPES, ScopeKeys, keys_of
@@ -16,13 +16,19 @@ SCOPES_MAX = 1_000
 """Scopes that one sweep looks at, a few milliseconds of the server's time; where there are more, it takes turns."""
 
 
+class Turn:
+    """How far somebody who looks at all scopes has come; each such purpose has its own."""
+
+    def __init__(self) -> None:
+        self.cursor = b"0"
+
+
 class Scopes:
     """Knows scopes and their keys. `ask` sends a plain command and returns its reply, or raises StoreUnavailable."""
 
     def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
         self._ask = ask
         self._registered: dict[str, ScopeKeys] = {}
-        self._cursor = b"0"
 
     def keys(self, scope: str) -> ScopeKeys:
         """Return the keys of `scope`."""
@@ -34,7 +40,7 @@ class Scopes:
 
     async def register(self, scope: str) -> ScopeKeys:
         """Enter `scope`, so that its lapsed leases are found, and return its keys."""
-        await self._ask("SADD", SCOPES, scope)
+        await self._ask(b"SADD", SCOPES, scope)
         keys = keys_of(scope)
         self._registered[scope] = keys
         if len(self._registered) > CACHED_MAX:
@@ -45,22 +51,7 @@ class Scopes:
         """Register everything anew before its next claim: the server may be another one, or have lost its memory."""
         self._registered.clear()
 
-    async def next_some(self) -> list[str]:
+    async def next_some(self, turn: Turn) -> list[str]:
         """Return the scopes to look at this time: all of them, or the next some where there are very many."""
-        self._cursor, found = await self._page(self._cursor)
-        return found
-
-    async def everywhere(self) -> AsyncIterator[list[str]]:
-        """Yield all scopes, some at a time."""
-        seen: set[str] = set()  # a set that grows meanwhile may be handed out twice in part
-        cursor, found = await self._page(b"0")
-        while True:
-            yield [scope for scope in found if scope not in seen]
-            seen.update(found)
-            if cursor == b"0":
-                return
-            cursor, found = await self._page(cursor)
-
-    async def _page(self, cursor: bytes) -> tuple[bytes, list[str]]:
-        cursor, names = await self._ask("SSCAN", SCOPES, cursor, "COUNT", SCOPES_MAX)
-        return cursor, list({name.decode(): None for name in names})
+        turn.cursor, names = await self._ask(b"SSCAN", SCOPES, turn.cursor, b"COUNT", SCOPES_MAX)
+        return list({name.decode(): None for name in names})  # a set that grows may hand out a name twice

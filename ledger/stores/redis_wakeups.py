@@ -31,19 +31,23 @@ class Wakeups:
         """Tell `listener` from now on, in place of an earlier one."""
         self._watches.listen(listener)
 
-    async def watch(self, operation: str) -> None:
-        """Listen for `operation`. Returns once the subscription stands; or, where it does not come soon, without it:
-        then the listener is told of `operation` when it does."""
+    def add(self, operation: str) -> bool:
+        """Listen for `operation`. Where this is False, wait for `come_up` before relying on it."""
         self._watches.add(operation)
         if self._tried is None:
             self._tried = asyncio.Event()
             self._link.keep()
-        if not self._tried.is_set():
-            try:
-                async with asyncio.timeout(self._deadline_s):
-                    await self._tried.wait()
-            except TimeoutError:
-                self._tried.set()
+        return self._tried.is_set()
+
+    async def come_up(self) -> None:
+        """Return once the subscription stands; or, where it does not come soon, without it: when it does, the listener is
+        told of everything. Half the deadline is left for the read that follows."""
+        assert self._tried is not None
+        try:
+            async with asyncio.timeout(self._deadline_s / 2):
+                await self._tried.wait()
+        except TimeoutError:
+            self._tried.set()
 
     async def close(self) -> None:
         """End the subscription."""

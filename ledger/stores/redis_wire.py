@@ -47,6 +47,7 @@ class Line(asyncio.Protocol):
         """Resolved with the reason as soon as the connection is of no use any more."""
         self._connection = connection
         self._deadline_s = deadline_s
+        self._look_after_s = max(0.0, deadline_s - LAST_CHANCE_S)
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(protocolError=Garbled, replyError=ErrorReply, notEnoughData=_NOT_YET)
@@ -80,7 +81,7 @@ class Line(asyncio.Protocol):
         self._waiting.append((future, now, size))
         self._bytes += size
         if self._watchdog is None:
-            self._watchdog = self._loop.call_at(now + self._deadline_s, self._check)
+            self._watchdog = self._loop.call_at(now + self._look_after_s, self._check)
         if len(self._waiting) == 1:
             self._write([command])  # a lone command does not wait for company: half the latency of an idle proxy
         else:
@@ -129,9 +130,9 @@ class Line(asyncio.Protocol):
         if not self._waiting:
             return
         head, sent_at, _ = self._waiting[0]
-        due = sent_at + self._deadline_s
-        if self._loop.time() < due:
-            self._watchdog = self._loop.call_at(due, self._check)
+        look_at = sent_at + self._look_after_s
+        if self._loop.time() < look_at:
+            self._watchdog = self._loop.call_at(look_at, self._check)
         elif self._overdue is not head:
             self._overdue = head
             self._watchdog = self._loop.call_later(LAST_CHANCE_S, self._check)
