@@ -19,6 +19,7 @@ A record is absent, in flight, unknown, completed (without its result: a tombsto
 | timed out (`timeouts.upstream` over)    | in flight           | unknown, the process listening on                 |
 | lapsed                                  | in flight           | unknown                                           |
 | lapsed                                  | unknown, listening  | unknown, nobody listening                         |
+| resumed (its process stood still for longer than its lease) | unknown | unknown, the process listening on          |
 | late final reply, by a token of the record | unknown; free, if not claimed since | completed, late                |
 | late not-final or not-sent, by the newest token | unknown     | free: that attempt provably did not run           |
 | late neither, or lost                   | unknown, listening  | unknown, nobody listening                         |
@@ -123,7 +124,13 @@ class Lapsed(Struct, frozen=True):
     """The store's clock says that the lease has run out."""
 
 
-Happening = Replied | NotSent | Lost | TimedOut | Lapsed
+class Resumed(Struct, frozen=True):
+    """The attempt's lease had lapsed, but its process is alive and its forward still under way."""
+
+    token: str
+
+
+Happening = Replied | NotSent | Lost | TimedOut | Lapsed | Resumed
 
 
 class Changed(Struct, frozen=True):
@@ -178,6 +185,8 @@ def apply(record: Record, event: Happening, now_ms: int) -> Changed | Unchanged:
     """Return what `event` makes of `record`: the table above, row by row."""
     if isinstance(event, Lapsed):
         return _lapse(record, now_ms)
+    if isinstance(event, Resumed):
+        return _resume(record, event, now_ms)
     if event.token not in record.tokens:
         return _conflict(record, event, now_ms)
     if event.token != record.token:
@@ -213,6 +222,13 @@ def _lapse(record: Record, now_ms: int) -> Changed | Unchanged:
             return Changed(replace(record, listening=False, history=history))
         case _:
             return Unchanged()
+
+
+def _resume(record: Record, event: Resumed, now_ms: int) -> Changed | Unchanged:
+    if not isinstance(record, Unknown) or record.listening or event.token != record.token:
+        return Unchanged()
+    history = _grown(record.history, Event(now_ms, "resumed", event.token))
+    return Changed(replace(record, listening=True, history=history))
 
 
 def _late_truth(record: Unknown, event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Changed | Unchanged:
@@ -285,8 +301,10 @@ def _unknown(
 def _conflict(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Changed | Unchanged:
     if not _is_final(event):
         return Unchanged()
-    line = _line(event, now_ms)
-    return Changed(replace(record, history=_grown(record.history, replace(line, what="conflict"))), conflict=True)
+    line = replace(_line(event, now_ms), what="conflict")
+    if any(told.what == "conflict" and told.token == event.token for told in record.history):
+        return Unchanged()  # an attempt ends once: this has been written down, and the answer to that was lost
+    return Changed(replace(record, history=_grown(record.history, line)), conflict=True)
 
 
 def _line(event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Event:

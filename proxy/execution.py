@@ -29,10 +29,15 @@ SHUTDOWN = "shutdown"
 
 
 class Execution(Joint):
-    """The first arrival's work, and the meeting place of all who ask for the same meanwhile."""
+    """The first arrival's work, and the meeting place of all who ask for the same meanwhile.
+
+    version  of our last write, which `record` is the content of: what the next settlement builds on.
+    leased   the version whose lease we renew: the same, unless somebody has noted something in the record since.
+    left     the first caller was answered without the tool's reply.
+    """
 
     __slots__ = ("_cut_short", "_forwarding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
-                 "left", "pending", "task", "token", "upstream_s", "version", "works")  # fmt: skip
+                 "leased", "left", "pending", "task", "token", "upstream_s", "version", "works")  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival) -> None:
         super().__init__()
@@ -40,6 +45,7 @@ class Execution(Joint):
         self.arrival = arrival
         self.token = works.books.new_id()
         self.version = ""
+        self.leased = ""
         self.left = False
         self.pending = False
         self.upstream_s = 0.0
@@ -148,7 +154,7 @@ class Execution(Joint):
         return True
 
     def _own(self, record: InFlight, version: str) -> None:
-        self.version = version
+        self.version = self.leased = version
         self.owned = True
         self.record = record
         if self.held:

@@ -14,7 +14,7 @@ from ledger.key import Ref
 from ledger.records import Completed, CorruptRecord, Free, Record
 from ledger.result import Result
 from ledger.store import StoreUnavailable
-from ledger.transitions import Changed, Lapsed, NotSent
+from ledger.transitions import Changed, Lapsed, NotSent, Resumed
 from policies.model import ResultRules, Retry, ToolPolicy
 from proxy.books import Books, Standing
 from proxy.forward import Forward
@@ -89,7 +89,7 @@ class Works:
         record, result, version = await self._settle(
             execution.arrival.ref, told, execution.record, execution.version or None, execution.arrival.policy.result
         )
-        execution.version = version
+        execution.version = execution.leased = version
         return record, result
 
     def settle_later(self, execution: Execution, told: Told, why: str) -> None:
@@ -105,11 +105,12 @@ class Works:
         pending = Pending(arrival.ref, told, execution.record, arrival.policy.result, done)
         execution.pending = self.outbox.put(pending)
 
-    async def lapse(self, ref: Ref, standing: Standing) -> None:
-        """Say of a record whose lease is over what that means; somebody else may have said so first."""
+    async def lapse(self, ref: Ref, standing: Standing) -> bool:
+        """Say of a record whose lease is over what that means; say whether it meant anything. Somebody else may have
+        said so first."""
         change = transitions.apply(standing.record, Lapsed(), self.now_ms())
         if not isinstance(change, Changed):
-            return
+            return False
         answer = await self.books.swap(
             "lapse", ref, standing.version, change.record, ResultRules(), stored=standing.stored
         )
@@ -120,6 +121,20 @@ class Works:
                 "lease.lapsed", level="warning", operation=ref.operation, tenant=call.tenant, tool=call.tool,
                 run_id=call.run_id, tool_call_id=call.tool_call_id, outcome="unknown",
             )  # fmt: skip
+        return True
+
+    async def resume(self, execution: Execution, standing: Standing) -> None:
+        """Say that `execution` goes on after others took it for dead, so that who asks for it is held again."""
+        change = transitions.apply(standing.record, Resumed(execution.token), self.now_ms())
+        if not isinstance(change, Changed):
+            return
+        ref = execution.arrival.ref
+        answer = await self.books.swap(
+            "resume", ref, standing.version, change.record, ResultRules(), stored=standing.stored
+        )
+        if isinstance(answer, str):
+            execution.leased = answer
+            self.log.event("lease.resumed", level="warning", operation=ref.operation, tool=change.record.call.tool)
 
     def corrupt(self, event: str, ref: Ref, error: CorruptRecord) -> None:
         """Tell that what stands at `ref` cannot be read; nobody takes it for nothing."""

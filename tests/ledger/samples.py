@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.records import Call, Completed, Event, Free, InFlight, Record, Unknown
-from ledger.transitions import Lapsed, Lost, NotSent, Replied, TimedOut
+from ledger.transitions import Lapsed, Lost, NotSent, Replied, Resumed, TimedOut
 from policies.model import Verdict
 
 OPERATION = "op_1"
@@ -64,7 +64,7 @@ def replied(token: str, verdict: Verdict = Verdict.FINAL, digest: str = DIGEST, 
     return Replied(token, verdict, status, digest, late=late)
 
 
-def ending(how: str, token: str) -> Replied | NotSent | Lost | TimedOut:
+def ending(how: str, token: str) -> Replied | NotSent | Lost | TimedOut | Resumed:
     """Return the event of the attempt of `token` ending as `how`, one of `ENDINGS`, says."""
     match how:
         case "final":
@@ -83,11 +83,13 @@ def ending(how: str, token: str) -> Replied | NotSent | Lost | TimedOut:
             return Lost(token, "reset")
         case "timed out":
             return TimedOut(token)
+        case "resumed":
+            return Resumed(token)
         case _:
             raise ValueError(how)
 
 
-ENDINGS = ("final", "final, other", "not final", "neither", "not sent", "withdrawn", "lost", "timed out")
-"""How an attempt can end, as events of a token."""
+ENDINGS = ("final", "final, other", "not final", "neither", "not sent", "withdrawn", "lost", "timed out", "resumed")
+"""What can be said of an attempt, as events of its token."""
 
 LAPSED = Lapsed()

@@ -23,6 +23,7 @@ from ledger.transitions import (
     RefuseIt,
     ReplayIt,
     Replied,
+    Resumed,
     TimedOut,
     Unchanged,
     apply,
@@ -70,6 +71,7 @@ TABLE: dict[tuple[str, str, str], str] = {
     ("unknown", "new", "withdrawn"): "free",
     ("unknown", "new", "lost"): KEPT,
     ("unknown", "new", "timed out"): "unknown, listening",
+    ("unknown", "new", "resumed"): "unknown, listening",
     ("unknown, listening", "new", "final"): "completed",
     ("unknown, listening", "new", "final, other"): "completed",
     ("unknown, listening", "new", "not final"): "free",
@@ -152,6 +154,16 @@ def test_conflict_changes_the_history_alone() -> None:
     assert isinstance(change, Changed)
     assert replace(change.record, history=()) == replace(completed(), history=())
     assert change.record.history[-1].what == "conflict"
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("state", RECORDS)
+def test_conflict_is_noted_once(state: str) -> None:
+    """Sent again because the store's answer was lost, it is neither written down nor counted a second time."""
+    noted = apply(RECORDS[state], replied(FOREIGN), NOW)
+    assert isinstance(noted, Changed)
+    assert noted.conflict
+    assert apply(noted.record, replied(FOREIGN), NOW) == Unchanged()
 
 
 def test_late_final_reply_completes_late() -> None:
@@ -377,5 +389,5 @@ def test_repeated_events_are_harmless() -> None:
 def test_every_event_of_the_module_is_in_the_matrix() -> None:
     """An event that is added later must be added to the matrix above as well."""
     kinds = {type(ending(how, NEW)) for how in ENDINGS} | {Lapsed}
-    assert kinds == {Replied, NotSent, Lost, TimedOut, Lapsed}
+    assert kinds == {Replied, NotSent, Lost, TimedOut, Resumed, Lapsed}
     assert set(get_args(Happening)) == kinds
