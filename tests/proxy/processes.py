@@ -37,6 +37,7 @@ main()
 """
 
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+ANNOUNCED = re.compile(r"^holdfast: http://\S+:(\d+) guards .* on http://\S+:(\d+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 Found = TypeVar("Found")
@@ -60,7 +61,7 @@ class Proxy:
         self._out, self._err = folder / "stdout", folder / "stderr"
         command = [sys.executable, "-c", BOOT, "proxy", "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0", *arguments]
         with self._out.open("ab") as out, self._err.open("ab") as err:
-            self._from = out.tell()
+            self._from, self._err_from = out.tell(), err.tell()
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=err, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
             )
@@ -68,13 +69,13 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """The data port."""
-        return self._port("listen")
+        """The data port, which is open before the store has been reached."""
+        return self._ports()[0]
 
     @property
     def health_port(self) -> int:
         """The port of probes and metrics."""
-        return self._port("health")
+        return self._ports()[1]
 
     @property
     def errors(self) -> str:
@@ -155,8 +156,15 @@ class Proxy:
         """Wait for its end and return the exit code."""
         return self.process.wait(seconds_max)
 
-    def _port(self, name: str) -> int:
-        return int(self.await_line("proxy.started")[name].rpartition(":")[2])
+    def _ports(self) -> tuple[int, int]:
+        def look() -> re.Match[str] | None:
+            found = ANNOUNCED.search(self._err.read_text(), self._err_from)
+            assert found or self.process.poll() is None, self.errors[-2000:]
+            return found
+
+        found = until(look, "the announcement on stderr")
+        assert found is not None
+        return int(found[1]), int(found[2])
 
 
 @contextlib.contextmanager
