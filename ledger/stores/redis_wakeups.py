@@ -40,8 +40,8 @@ class Wakeups:
         return self._tried.is_set()
 
     async def come_up(self) -> None:
-        """Return once the subscription stands; or, where it does not come soon, without it: when it does, the listener is
-        told of everything. Half the deadline is left for the read that follows."""
+        """Return once the subscription stands; or without it, where it does not come soon: then the listener is told of
+        everything when it does. Half the deadline is left for the read that follows."""
         assert self._tried is not None
         try:
             async with asyncio.timeout(self._deadline_s / 2):
@@ -55,21 +55,31 @@ class Wakeups:
         self._tried = None
 
     async def _subscribe(self) -> Line:
-        """Open the line and subscribe. Raises StoreUnavailable."""
+        """Return a line that is subscribed. Raises StoreUnavailable."""
         assert self._tried is not None
         again = self._tried.is_set()
         try:
             line = await self._address.open(self._told)
-            reply = await line.send(pack(("SUBSCRIBE", CHANNEL)))
-            if isinstance(reply, Exception):
+            try:
+                await self._ask_for_channel(line)
+            except BaseException:  # cancelled, too: nobody else knows this line yet
                 await line.close()
-                raise unavailable(reply, line.where) if isinstance(reply, ErrorReply) else StoreUnavailable(str(reply))
+                raise
             again = again or self._tried.is_set()
         finally:
             self._tried.set()
         if again:
             self._watches.tell_all(asyncio.get_running_loop())
         return line
+
+    async def _ask_for_channel(self, line: Line) -> None:
+        match await line.send(pack(("SUBSCRIBE", CHANNEL))):
+            case ErrorReply() as reply:
+                raise unavailable(reply, line.where)
+            case Exception() as reply:
+                raise StoreUnavailable(f"redis at {line.where}: {reply}")
+            case _:
+                pass
 
     def _told(self, message: bytes) -> None:
         self._watches.tell(asyncio.get_running_loop(), (message.decode("utf-8", "surrogateescape"),))
