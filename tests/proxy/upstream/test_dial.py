@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trustme
 
 from proxy.forward import Lost, NotSent, Origin, Outcome, Replied
-from proxy.upstream.dial import tls_context
+from proxy.upstream.connection import Connection
+from proxy.upstream.dial import dial, tls_context
 from proxy.upstream.pool import Upstream
 from tests.proxy.upstream.conftest import StartTool
 from tests.proxy.upstream.hostile import OK, Wire, ends_after, replies, request
@@ -238,16 +240,20 @@ async def test_a_tool_that_does_not_speak_tls_is_not_sent(secure: Upstream, tool
         assert (outcome.phase, outcome.timed_out) == ("tls", False)
 
 
-async def test_a_tool_that_resets_before_the_handshake_is_not_sent_at_once(secure: Upstream, tool: StartTool) -> None:
+async def test_a_connection_that_ends_before_the_handshake_is_not_sent_at_once(
+    upstream: Upstream, tool: StartTool
+) -> None:
     """Nobody waits for a handshake that cannot come."""
 
-    async def script(wire: Wire) -> None:
-        wire.reset()
+    class Doomed(Connection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            cast("asyncio.Transport", transport).abort()
 
-    _, origin = await tool(script)
-    for _ in range(20):
-        outcome = await not_sent(secure, Origin("https", "127.0.0.1", origin.port))
-        assert (outcome.phase, outcome.timed_out) == ("tls", False)
+    _, origin = await tool(replies(OK))
+    origin = Origin("https", origin.host, origin.port)
+    outcome = await dial(origin, 2_000, lambda: Doomed(origin, upstream, asyncio.get_running_loop()), tls_context)
+    assert isinstance(outcome, NotSent)
+    assert (outcome.phase, outcome.timed_out) == ("tls", False)
 
 
 async def test_a_handshake_that_takes_too_long_is_not_sent_and_timed_out(secure: Upstream, tool: StartTool) -> None:
