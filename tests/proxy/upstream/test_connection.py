@@ -352,7 +352,6 @@ async def test_a_reply_that_ends_with_its_connection_says_so(upstream: Upstream,
     await until(lambda: upstream.stats.open == 0)
 
 
-@pytest.mark.fault(14)
 async def test_a_compressed_reply_is_not_decoded(upstream: Upstream, tool: StartTool) -> None:
     """gzip, or what calls itself so, goes through byte for byte."""
     _, origin = await tool(replies(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b!!"))

@@ -114,7 +114,6 @@ async def test_a_connection_is_dropped_when_it_has_been_idle_too_long(kept: Kept
     assert not kept.hands.alarms
 
 
-@pytest.mark.fault(58)
 async def test_a_connection_that_is_too_old_is_not_taken_even_if_the_timer_is_late(kept: Kept) -> None:
     """The event loop was blocked for ten seconds: whatever was idle is stale."""
     kept.idle.put(await kept.dial())
