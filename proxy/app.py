@@ -34,6 +34,9 @@ from proxy.works import Works
 SETTLE_S = 3.0
 """After the grace: for writing down what is left as unknown. Three store deadlines."""
 
+FLUSH_S = 0.5
+"""After that: for answers that have just been written to leave."""
+
 RETRY_START_S = 1.0
 
 
@@ -108,9 +111,9 @@ class Proxy:
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._store.close)
         up = await self._open_store()
-        server = make_server(self._port.handle, self.log)
+        server = self._server = make_server(self._port.handle, self.log)
         listener = await loop.create_server(server, *settings.listen, backlog=1024)
-        stack.push_async_callback(server.shutdown, SETTLE_S)
+        stack.push_async_callback(server.shutdown, FLUSH_S)
         stack.callback(server.pre_shutdown)  # idle connections first: nothing is owed to them
         stack.callback(listener.close)
         self.addresses["data"] = listener.sockets[0].getsockname()[:2]
@@ -161,10 +164,8 @@ class Proxy:
         await self._wait(self._settings.drain_accept_ms / 1_000)
         self.works.stopping = True
         while (tasks := self._under_way()) and loop.time() < grace_until and not self._hurry.is_set():
-            hurry = loop.create_task(self._hurry.wait())
-            timeout = min(1.0, max(0.0, grace_until - loop.time()))
-            await asyncio.wait([*tasks, hurry], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            hurry.cancel()
+            await self._wait_for(tasks, min(1.0, grace_until - loop.time()))
+        await self._finish_answers(grace_until)
         left = [execution for execution in self.works.joints.values() if not execution.task.done()]
         for execution in left:
             execution.give_up("the proxy stopped before the tool answered", SHUTDOWN)
@@ -172,6 +173,22 @@ class Proxy:
             await asyncio.wait([execution.task for execution in left], timeout=SETTLE_S)
         await self.works.outbox.close(SETTLE_S)
         self.log.event("proxy.stopped", unknown=len(left))
+
+    async def _finish_answers(self, until: float) -> None:
+        """Let reads end, and answers that are still on their way to their callers: no ledger knows of them."""
+        loop = asyncio.get_running_loop()
+        if self._hurry.is_set() or loop.time() >= until:
+            return
+        self._server.pre_shutdown()  # idle connections would be waited for as well
+        served = loop.create_task(self._server.shutdown(None))
+        await self._wait_for([served], until - loop.time())
+        served.cancel()
+
+    async def _wait_for(self, tasks: list[asyncio.Task[None]], seconds_max: float) -> None:
+        """Return when one of `tasks` has ended, or we are told to hurry, or the time is over."""
+        hurry = asyncio.get_running_loop().create_task(self._hurry.wait())
+        await asyncio.wait([*tasks, hurry], timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
 
     def _under_way(self) -> list[asyncio.Task[None]]:
         return [execution.task for execution in self.works.joints.values() if not execution.task.done()]

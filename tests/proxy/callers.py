@@ -173,7 +173,11 @@ def request(
     target: str = "/tools/act", *fields: tuple[str, str], body: bytes = b"", method: str = "POST", version: str = "1.1"
 ) -> bytes:
     """Return a request with Host and, for a body, Content-Length."""
-    lines = [f"{method} {target} HTTP/{version}", "Host: tools.example", *(f"{name}: {value}" for name, value in fields)]
+    lines = [
+        f"{method} {target} HTTP/{version}",
+        "Host: tools.example",
+        *(f"{name}: {value}" for name, value in fields),
+    ]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "".join(line + "\r\n" for line in lines).encode() + b"\r\n" + body

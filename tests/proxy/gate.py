@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from ledger.key import Ref
 from ledger.store import Listener, Present, Store, StoreUnavailable, UnknownCount, Write, Written
-from tests.proxy.virtual import VirtualLoop
 
 T = TypeVar("T")
 
@@ -128,8 +127,7 @@ class View:
         await asyncio.sleep(self.pause_s / 2)
         if gate.outage or wrong is Wrong.FAILS_BEFORE:
             raise StoreUnavailable("the store is away")
-        with cast("VirtualLoop", asyncio.get_running_loop()).outside():
-            answer = await call()
+        answer = await call()
         if wrong is Wrong.DIES_AFTER:
             await gate.dies()
         await asyncio.sleep(self.pause_s / 2)

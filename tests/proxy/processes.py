@@ -59,7 +59,17 @@ class Proxy:
     def __init__(self, folder: Path, *arguments: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
-        command = [sys.executable, "-c", BOOT, "proxy", "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0", *arguments]
+        command = [
+            sys.executable,
+            "-c",
+            BOOT,
+            "proxy",
+            "--listen",
+            "127.0.0.1:0",
+            "--health",
+            "127.0.0.1:0",
+            *arguments,
+        ]
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._from, self._err_from = out.tell(), err.tell()
             self.process = subprocess.Popen(
@@ -101,7 +111,9 @@ class Proxy:
             ended = self.process.poll() is not None
             found = self.lines(event, **fields)
             if not found and ended:
-                raise AssertionError(f"ended with {self.process.returncode} and never said {event}: {self.errors[-2000:]}")
+                raise AssertionError(
+                    f"ended with {self.process.returncode} and never said {event}: {self.errors[-2000:]}"
+                )
             return found[0] if found else None
 
         line = until(look, f"{event} {fields}")
@@ -141,7 +153,9 @@ class Proxy:
 
     def limit_descriptors(self, at_most: int) -> None:
         """Let it open no descriptor beyond this number."""
-        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (at_most, resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1]))
+        resource.prlimit(
+            self.pid, resource.RLIMIT_NOFILE, (at_most, resource.prlimit(self.pid, resource.RLIMIT_NOFILE)[1])
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it, and to nobody else."""

@@ -63,7 +63,24 @@ class Breaks(Struct, frozen=True):
     sent: bool
 
 
-Step = Answers | Refuses | Cuts | Hangs | Breaks
+class Prompted(Struct, frozen=True):
+    """It takes the request, acts or not, and is told later what to say: see `Tool.prompt`."""
+
+    acts: bool = True
+
+
+Step = Answers | Refuses | Cuts | Hangs | Breaks | Prompted
+
+
+class Attempt(Struct):
+    """One forward as the tool's side sees it. `ended` as soon as nothing more can come of it; `gate` is its
+    process's."""
+
+    operation: str
+    gate: Gate
+    acted: bool = False
+    ended: bool = False
+    outcome: Outcome | None = None
 
 
 class Piecemeal:
@@ -96,6 +113,8 @@ class Tool:
         self.requests: list[Outbound] = []
         self.executions: Counter[str] = Counter()
         self.streams: list[Piecemeal] = []
+        self.attempts: list[Attempt] = []
+        self.prompts: dict[str, asyncio.Future[Answers | Cuts]] = {}
         self.dialled = 0
 
     def will(self, *steps: Step) -> None:
@@ -111,6 +130,15 @@ class Tool:
         """Return what happens to the next request."""
         self.dialled += 1
         return self.script.popleft() if self.script else self.usual
+
+    def prompt(self, operation: str, end: Answers | Cuts) -> None:
+        """Say what comes of the `Prompted` request of `operation`."""
+        self.prompts.pop(operation).set_result(end)
+
+    async def prompted(self, operation: str) -> Answers | Cuts:
+        """Wait for the prompt."""
+        self.prompts[operation] = asyncio.get_running_loop().create_future()
+        return await self.prompts[operation]
 
     def reply(self, step: Answers, operation: str) -> Replied:
         """Return the reply that `step` describes."""
@@ -139,6 +167,15 @@ class ScriptedForward:
         on_informational: Callable[[int, Headers], None] | None = None,
     ) -> Outcome:
         """See `proxy.forward.Forward`."""
+        attempt = Attempt(dict(request.headers).get(b"Holdfast-Operation", b"").decode(), self._gate)
+        self._tool.attempts.append(attempt)
+        try:
+            attempt.outcome = await self._play(request, attempt, on_sent)
+            return attempt.outcome
+        finally:
+            attempt.ended = True
+
+    async def _play(self, request: Outbound, attempt: Attempt, on_sent: Callable[[], None] | None) -> Outcome:
         tool = self._tool
         await self._gate.network("dial")
         step = tool.next_step()
@@ -152,14 +189,15 @@ class ScriptedForward:
             on_sent()
         await self._gate.network("send")
         tool.requests.append(request)
-        operation = dict(request.headers).get(b"Holdfast-Operation", b"").decode()
         if step == Breaks(sent=True):
             raise ValueError("a fault of the forward's own")
+        assert not isinstance(step, Breaks)
+        attempt.acted = step.executed if isinstance(step, Answers) else step.acts
+        tool.executions[attempt.operation] += attempt.acted
         if isinstance(step, Hangs):
-            tool.executions[operation] += step.acts
             await asyncio.Event().wait()
-        assert isinstance(step, Answers | Cuts)
-        tool.executions[operation] += step.executed if isinstance(step, Answers) else step.acts
-        await asyncio.sleep(step.after_s)
+        end = await tool.prompted(attempt.operation) if isinstance(step, Prompted) else step
+        assert isinstance(end, Answers | Cuts)
+        await asyncio.sleep(end.after_s)
         await self._gate.network("receive")
-        return tool.reply(step, operation) if isinstance(step, Answers) else Lost("connection reset")
+        return tool.reply(end, attempt.operation) if isinstance(end, Answers) else Lost("connection reset")

@@ -19,7 +19,11 @@ TICKET = b'{"ticket":"only one"}'
 
 def ticket(*fields: bytes) -> bytes:
     """Return the reply of a tool that files one ticket."""
-    return b"".join(line + b"\r\n" for line in (b"HTTP/1.1 200 OK", *fields, b"Content-Length: %d" % len(TICKET))) + b"\r\n" + TICKET
+    return (
+        b"".join(line + b"\r\n" for line in (b"HTTP/1.1 200 OK", *fields, b"Content-Length: %d" % len(TICKET)))
+        + b"\r\n"
+        + TICKET
+    )
 
 
 @pytest.mark.fault(1)
@@ -256,7 +260,9 @@ def test_joiner_is_held_for_as_long_as_the_policy_or_its_own_patience_says(house
     ids=str,
 )
 @pytest.mark.parametrize("state", ["in flight", "completed", "unknown", "free"])
-def test_key_used_for_another_call_is_refused_before_all_else(house: House, change: dict[str, str | bytes], state: str) -> None:
+def test_key_used_for_another_call_is_refused_before_all_else(
+    house: House, change: dict[str, str | bytes], state: str
+) -> None:
     """Same key, other method, target or body: 422 whatever state the record is in, and no forward."""
     run, gate = house.run(), Gate()
     script = {
@@ -283,7 +289,11 @@ def test_key_reuse_is_found_by_the_store_when_the_process_has_forgotten(tmp_path
     with tool() as server:
         policies = policy_folder(tmp_path / "policies", policy("act"))
         store = processes.sqlite_url(tmp_path)
-        for body, said in ((b"{}", (200, "executed", "")), (b"[]", (422, "refused", "key-reused")), (b"{}", (200, "replayed", ""))):
+        for body, said in (
+            (b"{}", (200, "executed", "")),
+            (b"[]", (422, "refused", "key-reused")),
+            (b"{}", (200, "replayed", "")),
+        ):
             with processes.proxy(tmp_path / "p", policies, server.url, store) as proxy:
                 assert House(proxy, server).ask("restarted", body=body).said == said
         assert len(server.executions("restarted")) == 1
@@ -404,7 +414,9 @@ def test_replay_is_the_tools_answer_to_the_byte_after_a_restart(tmp_path: Path) 
 def test_after_a_burst_and_faults_the_proxy_is_as_it_was(tmp_path: Path) -> None:
     """I8: descriptors and memory return to where they were after crowds, hang-ups, refusals and lost replies."""
     with tool() as server:
-        rules = policy("act", "timeouts: {connect: 1s, upstream: 2s, hold: 2s, late: 2s}", "limits: {waitersPerKey: 50}")
+        rules = policy(
+            "act", "timeouts: {connect: 1s, upstream: 2s, hold: 2s, late: 2s}", "limits: {waitersPerKey: 50}"
+        )
         policies = policy_folder(tmp_path / "policies", rules)
         with processes.proxy(tmp_path / "p", policies, server.url, processes.sqlite_url(tmp_path)) as proxy:
             place = House(proxy, server)

@@ -154,7 +154,9 @@ def test_other_version_is_refused_by_name_where_nothing_follows(house: House, ve
     run = house.run()
     for tool in ("act", "search"):
         with house.caller() as caller:
-            answer = caller.send(house.call(run, tool=tool).replace(b"HTTP/1.1", b"HTTP/" + version.encode(), 1)).answer()
+            answer = caller.send(
+                house.call(run, tool=tool).replace(b"HTTP/1.1", b"HTTP/" + version.encode(), 1)
+            ).answer()
             assert (answer.status, answer.problem) == (505, "bad-request")
             assert caller.closed()
     assert not house.executions(run)
@@ -402,7 +404,9 @@ def test_reply_without_a_body_is_passed_on_and_replayed_without_one(house: House
 def test_head_is_passed_on_with_the_length_of_the_body_that_it_has_not(house: House) -> None:
     """HEAD is a read; its answer's Content-Length announces nothing, and the next request is not eaten."""
     with house.caller() as caller:
-        data = house.call(house.run(), script=says(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"), method="HEAD", body=b"")
+        data = house.call(
+            house.run(), script=says(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"), method="HEAD", body=b""
+        )
         for _ in range(2):
             answer = caller.send(data).answer(head_only=True)
             assert (answer.status, answer.get("Content-Length"), answer.outcome) == (200, "999", "")

@@ -127,8 +127,12 @@ def test_upload_of_a_read_streams_through(house: House) -> None:
 
         name = house.tool.script(piecewise, reads_body=False).decode()
         with house.caller() as caller:
-            caller.send(house.call(house.run(), ("X-Script", name), framing, tool="search", body=b"", call="").replace(b"X-Tool-Call-Id: \r\n", b""))  # noqa: E501
-            piece = (b"4\r\n%b\r\n" if framing[1] == "chunked" else b"%b")
+            caller.send(
+                house.call(house.run(), ("X-Script", name), framing, tool="search", body=b"", call="").replace(
+                    b"X-Tool-Call-Id: \r\n", b""
+                )
+            )  # noqa: E501
+            piece = b"4\r\n%b\r\n" if framing[1] == "chunked" else b"%b"
             caller.send(piece % b"abcd")
             gate.await_reached()
             caller.send(piece % b"efgh" + (b"0\r\n\r\n" if framing[1] == "chunked" else b""))
@@ -287,7 +291,9 @@ def test_reads_leave_no_connection_behind(house: House) -> None:
     before = house.proxy.descriptors()
     for number in range(60):
         with house.caller() as caller:
-            caller.send(house.call(house.run(), tool="search", script=says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")))
+            caller.send(
+                house.call(house.run(), tool="search", script=says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"))
+            )
             if number % 2:
                 caller.answer(head_only=True)
     until(lambda: house.proxy.descriptors() <= before, "descriptors return")

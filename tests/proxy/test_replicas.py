@@ -44,7 +44,8 @@ def running(folder: Path, tool: Tool, url: str) -> Iterator[Pair]:
     policies = policy_folder(folder / "policies", POLICIES)
     with contextlib.ExitStack() as stack:
         started = [
-            stack.enter_context(processes.proxy(folder / name, policies, tool.url, url, started=False)) for name in ("1", "2")
+            stack.enter_context(processes.proxy(folder / name, policies, tool.url, url, started=False))
+            for name in ("1", "2")
         ]
         for proxy in started:
             proxy.await_line("proxy.started")
@@ -61,7 +62,10 @@ def pair(tmp_path: Path, tool: Tool, database: RedisDatabase) -> Iterator[Pair]:
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory, redis_port: int) -> Iterator[Pair]:
     """Two proxies that outlive their tests."""
-    with tools.tool() as tool, running(tmp_path_factory.mktemp("pair"), tool, f"redis://127.0.0.1:{redis_port}/999") as both:
+    with (
+        tools.tool() as tool,
+        running(tmp_path_factory.mktemp("pair"), tool, f"redis://127.0.0.1:{redis_port}/999") as both,
+    ):
         yield both
 
 
@@ -126,7 +130,9 @@ def test_crowd_at_both_proxies_is_one_execution_and_one_subscription(lasting: Pa
         pytest.param(says(b"HTTP/1.1 429 Slow\r\nContent-Length: 4\r\n\r\nslow"), (429, "not-executed", ""), id="429"),
         pytest.param(says(b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nslow"), (500, "unknown", ""), id="500"),
         pytest.param(ends_after(b"", reset=True), (502, "unknown", "outcome-unknown"), id="reset"),
-        pytest.param(ends_after(b"HTTP/1.1 200 OK\r\n\r\nxx"), (409, "refused", "result-unavailable"), id="close-delimited"),
+        pytest.param(
+            ends_after(b"HTTP/1.1 200 OK\r\n\r\nxx"), (409, "refused", "result-unavailable"), id="close-delimited"
+        ),
     ],
 )
 @pytest.mark.fault(20, 24, 26)

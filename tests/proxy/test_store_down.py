@@ -166,7 +166,9 @@ def test_reply_that_never_reaches_the_store_is_unknown_to_everybody_else(
 
 @pytest.mark.fault(46)
 @pytest.mark.parametrize("reply", [False, True], ids=["command", "reply"])
-def test_stalled_store_is_refused_within_the_deadline_and_nothing_piles_up(distant: House, relay: Relay, reply: bool) -> None:
+def test_stalled_store_is_refused_within_the_deadline_and_nothing_piles_up(
+    distant: House, relay: Relay, reply: bool
+) -> None:
     """A store that stops talking costs each caller its deadline, and leaves nothing behind when it talks again."""
     await_recovery(distant)
     descriptors = distant.proxy.descriptors()

@@ -103,7 +103,9 @@ CUT = {
     "length, reset": ends_after(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfour", reset=True),
     "in a chunk": ends_after(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfour"),
     "between chunks": ends_after(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n"),
-    "before the trailers' end": ends_after(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\nX: y\r\n"),
+    "before the trailers' end": ends_after(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\nX: y\r\n"
+    ),
 }
 
 MALFORMED = {
@@ -124,7 +126,10 @@ MALFORMED = {
     [
         *(pytest.param(script, id=name, marks=pytest.mark.fault(20)) for name, script in LOST.items()),
         *(pytest.param(script, id=f"cut: {name}", marks=pytest.mark.fault(23)) for name, script in CUT.items()),
-        *(pytest.param(script, id=f"malformed: {name}", marks=pytest.mark.fault(25, 29)) for name, script in MALFORMED.items()),
+        *(
+            pytest.param(script, id=f"malformed: {name}", marks=pytest.mark.fault(25, 29))
+            for name, script in MALFORMED.items()
+        ),
     ],
 )
 def test_lost_reply_is_unknown_to_everybody_and_never_run_again(house: House, script: Script) -> None:
@@ -135,7 +140,11 @@ def test_lost_reply_is_unknown_to_everybody_and_never_run_again(house: House, sc
     assert seen.said == (UNKNOWN_FIRST, UNKNOWN_FIRST, UNKNOWN_LATER)
     for answer in (seen.first, seen.joiner, seen.later):
         document = answer.json()
-        assert (document["state"], document["retry"], document["safe_new_key"]) == ("unknown", "after-resolution", False)
+        assert (document["state"], document["retry"], document["safe_new_key"]) == (
+            "unknown",
+            "after-resolution",
+            False,
+        )
         assert answer.get("x-should-retry") == "false"
     assert len(house.executions(run)) == 1
 
@@ -309,7 +318,9 @@ def test_redirect_is_passed_on_and_replayed_but_never_followed(house: House, sta
     location = b"Location: " + house.tool.url.encode() + b"/tools/act?followed"
     seen = watch(house, run, says(whole(b"%d Elsewhere" % status, b"", location)))
     assert [one.outcome for one in (seen.first, seen.joiner, seen.later)] == ["executed", "joined", "replayed"]
-    assert {one.get("Location") for one in (seen.first, seen.joiner, seen.later)} == {location.decode().partition(": ")[2]}
+    assert {one.get("Location") for one in (seen.first, seen.joiner, seen.later)} == {
+        location.decode().partition(": ")[2]
+    }
     assert len(house.executions(run)) == 1
     assert not [one for one in house.executions("") if b"followed" in one.line]
 
@@ -327,7 +338,9 @@ def test_failure_told_in_the_body_is_completed_and_replayed(house: House) -> Non
 def test_interim_replies_settle_nothing(house: House) -> None:
     """1xx replies come before the answer and are not it; writes keep them to themselves."""
     run = house.run()
-    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    interim = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    )
     seen = watch(house, run, says(interim + whole(b"200 OK", b"done")))
     assert [one.outcome for one in (seen.first, seen.joiner, seen.later)] == ["executed", "joined", "replayed"]
     assert {one.body for one in (seen.first, seen.joiner, seen.later)} == {b"done"}
@@ -358,8 +371,12 @@ def test_reply_that_ends_with_its_connection_is_replayed_where_the_policy_trusts
 
 
 @pytest.mark.fault(28)
-@pytest.mark.parametrize("surplus", [b"X", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", b"\r\n\r\n"], ids=repr)
-@pytest.mark.parametrize("reply", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 204 None\r\n\r\n"], ids=["200", "204"])
+@pytest.mark.parametrize(
+    "surplus", [b"X", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", b"\r\n\r\n"], ids=repr
+)
+@pytest.mark.parametrize(
+    "reply", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"HTTP/1.1 204 None\r\n\r\n"], ids=["200", "204"]
+)
 def test_bytes_after_a_reply_poison_nobody(house: House, surplus: bytes, reply: bytes) -> None:
     """The reply is taken, the connection is dropped, and the next call goes out on another."""
     run = house.run()
@@ -388,7 +405,9 @@ LARGE = b"y" * 5_000
     [(b"Content-Length: 5000", LARGE), (b"Transfer-Encoding: chunked", chunked(LARGE[:900], LARGE[900:]))],
     ids=["length", "chunked"],
 )
-def test_reply_over_the_limit_goes_to_its_first_caller_and_leaves_a_tombstone(house: House, framing: bytes, body: bytes) -> None:
+def test_reply_over_the_limit_goes_to_its_first_caller_and_leaves_a_tombstone(
+    house: House, framing: bytes, body: bytes
+) -> None:
     """It ran, and is said to have run; but only the first caller has the bytes."""
     run = house.run()
     seen = watch(house, run, says(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n" + body), tool="small")

@@ -181,7 +181,8 @@ class Tool:
         """Wait until so many whole requests of a run have come in."""
         with self._changed:
             enough = self._changed.wait_for(
-                lambda: sum(one.whole for one in self._ledger if one.get(b"x-run-id") == run.encode()) >= count, PATIENCE_S
+                lambda: sum(one.whole for one in self._ledger if one.get(b"x-run-id") == run.encode()) >= count,
+                PATIENCE_S,
             )
         assert enough, f"{len(self.executions(run))} of {count} executions of {run}"
         return self.executions(run)

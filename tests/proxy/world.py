@@ -149,17 +149,20 @@ class Process:
 class World:
     """A store, a tool and some processes; `a` and `b` are there from the start."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, others: Store | None = None) -> None:
+        """`others` is the same store as b sees it, if that makes a difference."""
         self.store = store
+        self.stores = [store] if others is None or others is store else [store, others]
         self.tool = Tool()
-        self._hub = Hub(store)
+        self._hubs = [Hub(store) for store in self.stores]
         self.processes: list[Process] = []
         self.a = self.start("a")
-        self.b = self.start("b")
+        self.b = self.start("b", view=1)
 
-    def start(self, name: str, plan: dict[int, Wrong] | None = None) -> Process:
-        """Start another process."""
-        process = Process(name, self.store, self._hub, self.tool, plan)
+    def start(self, name: str, plan: dict[int, Wrong] | None = None, *, view: int = 0) -> Process:
+        """Start another process, over one of the views of the store."""
+        index = view % len(self.stores)
+        process = Process(name, self.stores[index], self._hubs[index], self.tool, plan)
         self.processes.append(process)
         return process
 
