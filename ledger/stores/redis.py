@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ledger.key import Ref
 from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
 from ledger.stores.redis_address import CONNECT_S, Address
-from ledger.stores.redis_errors import ErrorReply, unavailable
 from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
+from ledger.stores.redis_runner import Runner
 from ledger.stores.redis_scopes import Scopes
-from ledger.stores.redis_scripts import CHANNEL, READ, RENEW, SWAP, ScopeKeys, Script
+from ledger.stores.redis_scripts import CHANNEL, READ, RENEW, SWAP, ScopeKeys
 from ledger.stores.redis_sweep import Sweep
 from ledger.stores.redis_wakeups import Wakeups
-from ledger.stores.redis_wire import Line, Reply, pack
+from ledger.stores.redis_wire import Line
 
 WATCH_ABSENT_MS = 10 * 60 * 1000
 """How long a place where nothing stands remembers that it is watched: longer than anybody waits for it."""
@@ -45,10 +45,10 @@ class RedisStore:
         self._address = Address(url, self._deadline_s)
         self._link = Link(self._open, self._deadline_s)
         self._wakeups = Wakeups(self._address, self._deadline_s)
-        self._scopes = Scopes(self._ask)
-        self._sweep = Sweep(self._scopes, self._run)
+        self._runner = Runner(self._link, self._address.where, self._deadline_s)
+        self._scopes = Scopes(self._runner.ask)
+        self._sweep = Sweep(self._scopes, self._runner.run)
         self._fitness = Fitness("", ())
-        self._loaded: dict[str, int] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -97,7 +97,8 @@ class RedisStore:
     async def _swap(
         self, keys: ScopeKeys, operation: bytes, expected: str | None, write: Write
     ) -> Written | Present | None:
-        reply = await self._run(
+        version = write.version.encode()
+        reply = await self._runner.run(
             SWAP,
             4,
             keys.record + operation,
@@ -106,7 +107,7 @@ class RedisStore:
             keys.unknown,
             operation,
             expected or b"",
-            write.version,
+            version,
             write.phase,
             write.record,
             b"" if write.lease_ms is None else write.lease_ms,
@@ -115,7 +116,15 @@ class RedisStore:
             CHANNEL,
             *(() if write.result is None else (write.result,)),
         )
-        return _WRITTEN if reply == 1 else _present(reply)
+        match reply:
+            case bytes() if reply == version:
+                return _WRITTEN
+            case bytes():
+                raise self._runner.astray()
+            case None:
+                return None
+            case _:
+                return self._present(reply, operation)
 
     async def read(self, ref: Ref) -> Present | None:
         """See `ledger.store.Store.read`."""
@@ -131,7 +140,9 @@ class RedisStore:
     async def _read(self, ref: Ref, watch: int | bytes) -> Present | None:
         keys = self._scopes.keys(ref.scope)
         operation = ref.operation.encode()
-        return _present(await self._run(READ, 2, keys.record + operation, keys.reply + operation, operation, watch))
+        record, reply = keys.record + operation, keys.reply + operation
+        standing = await self._runner.run(READ, 2, record, reply, operation, watch)
+        return None if standing is None else self._present(standing, operation)
 
     def listen(self, listener: Listener) -> None:
         """See `ledger.store.Store.listen`. The listener is told of all that is watched when a subscription is back."""
@@ -142,7 +153,7 @@ class RedisStore:
         keys = self._scopes.keys(ref.scope)
         operation = ref.operation.encode()
         record, reply = keys.record + operation, keys.reply + operation
-        renewed: int = await self._run(RENEW, 3, record, reply, keys.due, operation, version, lease_ms)
+        renewed: int = await self._runner.run(RENEW, 3, record, reply, keys.due, operation, version, lease_ms)
         return renewed == 1
 
     async def due(self, limit: int) -> list[Ref]:
@@ -161,34 +172,8 @@ class RedisStore:
         except TimeoutError:
             raise self._link.given_up() from None
 
-    async def _run(self, script: Script, *arguments: bytes | str | int) -> Reply:
-        """Run a script the server may have forgotten, and return its reply. Raises StoreUnavailable."""
-        command = pack((b"EVALSHA", script.sha, *arguments))
-        loaded = self._loaded.get(script.name, 0)
-        reply = await self._link.call(command)
-        if type(reply) is not ErrorReply:
-            return reply
-        if reply.code == "NOSCRIPT":  # nothing ran: a SCRIPT FLUSH; a new connection loads what it needs
-            until = asyncio.get_running_loop().time() + self._deadline_s
-            if loaded == self._loaded.get(script.name, 0):
-                # The first to notice loads it; others only ask again: the order of commands does the rest.
-                self._loaded[script.name] = loaded + 1
-                await self._link.call(pack((b"SCRIPT", b"LOAD", script.text)), until)
-            reply = await self._link.call(command, until)
-        if type(reply) is ErrorReply:
-            raise unavailable(reply, self._address.where)
-        return reply
-
-    async def _ask(self, *command: bytes | str | int) -> Reply:
-        """Send a plain command and return its reply. Raises StoreUnavailable."""
-        reply = await self._link.call(pack(command))
-        if type(reply) is ErrorReply:
-            raise unavailable(reply, self._address.where)
-        return reply
-
-
-def _present(reply: Reply) -> Present | None:
-    if reply is None:
-        return None
-    version, record, result, left = reply
-    return Present(version.decode(), record, result, None if left is None else int(left))
+    def _present(self, reply: list[Any], operation: bytes) -> Present:
+        if len(reply) != 5 or reply[0] != operation:
+            raise self._runner.astray()
+        _, version, record, result, left = reply
+        return Present(version.decode(), record, result, None if left is None else int(left))

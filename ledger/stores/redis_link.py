@@ -108,6 +108,11 @@ class Link:
                 return reply
         raise StoreUnavailable(f"redis: the connection was lost twice with the same command under way ({reply})")
 
+    def drop(self, why: str) -> None:
+        """Give the present line up; another one is opened."""
+        if self._line is not None:
+            self._line.drop(why)
+
     def given_up(self) -> StoreUnavailable:
         """Return what a caller is told whose deadline is over."""
         return StoreUnavailable(f"{self._why} (given up after {self._deadline_s * 1000:.0f} ms)")

@@ -24,7 +24,7 @@ class Turn:
 
 
 class Scopes:
-    """Knows scopes and their keys. `ask` sends a plain command and returns its reply, or raises StoreUnavailable."""
+    """Knows scopes and their keys. `ask` sends a command and returns its reply, of the type given first."""
 
     def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
         self._ask = ask
@@ -40,7 +40,7 @@ class Scopes:
 
     async def register(self, scope: str) -> ScopeKeys:
         """Enter `scope`, so that its lapsed leases are found, and return its keys."""
-        await self._ask(b"SADD", SCOPES, scope)
+        await self._ask(int, b"SADD", SCOPES, scope)
         keys = keys_of(scope)
         self._registered[scope] = keys
         if len(self._registered) > CACHED_MAX:
@@ -53,5 +53,5 @@ class Scopes:
 
     async def next_some(self, turn: Turn) -> list[str]:
         """Return the scopes to look at this time: all of them, or the next some where there are very many."""
-        turn.cursor, names = await self._ask(b"SSCAN", SCOPES, turn.cursor, b"COUNT", SCOPES_MAX)
+        turn.cursor, names = await self._ask(list, b"SSCAN", SCOPES, turn.cursor, b"COUNT", SCOPES_MAX)
         return list({name.decode(): None for name in names})  # a set that grows may hand out a name twice

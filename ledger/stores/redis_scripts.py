@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
+from types import NoneType
 
 from msgspec import Struct
 
@@ -23,24 +24,26 @@ CHANNEL = b"holdfast:wake"
 
 
 class Script(Struct, frozen=True):
-    """One script: its text, and the hash by which a server that has seen it knows it."""
+    """A script's text, the hash by which a server that has seen it knows it, and the types its replies may have."""
 
     name: str
     text: bytes
     sha: bytes
+    replies: frozenset[type]
 
 
-def _script(name: str) -> Script:
+def _script(name: str, *replies: type) -> Script:
     folder = files("ledger.stores") / "scripts"
     text = (folder / "place.lua").read_bytes() + (folder / f"{name}.lua").read_bytes()
-    return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode("ascii"))
+    sha = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode("ascii")
+    return Script(name, text, sha, frozenset(replies))
 
 
-SWAP = _script("swap")
-READ = _script("read")
-RENEW = _script("renew")
-DUE = _script("due")
-UNKNOWNS = _script("unknowns")
+SWAP = _script("swap", bytes, list, NoneType)
+READ = _script("read", list, NoneType)
+RENEW = _script("renew", int)
+DUE = _script("due", list)
+UNKNOWNS = _script("unknowns", list)
 ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS)
 
 

@@ -12,13 +12,16 @@ class Relay:
     """Forwards bytes both ways between a loopback port and the server's socket.
 
     The replies to the next `cuts` scripts are not passed on: the connection is closed in their place, the script run.
-    `nonsense`, when set, is sent in place of each reply.
+    `nonsense`, when set, is sent in place of each reply. From connection
+    `deaf_from` on (the first is 1), what clients send is swallowed.
+    `surplus` follows each chunk of replies, unasked.
     """
 
     def __init__(self, server_path: str) -> None:
         self.cuts = 0
         self.nonsense = b""
-        self.refusing = False
+        self.deaf_from: int | None = None
+        self.surplus = b""
         self.opened = 0
         """Connections that were made so far."""
         self.sent = bytearray()
@@ -31,12 +34,10 @@ class Relay:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         self.opened += 1
-        if self.refusing:
-            writer.close()
-            return
+        number = self.opened
         far_reader, far_writer = await asyncio.open_unix_connection(self._server_path)
         script_sent = asyncio.Event()
-        up = asyncio.ensure_future(self._commands(reader, far_writer, script_sent))
+        up = asyncio.ensure_future(self._commands(number, reader, far_writer, script_sent))
         down = asyncio.ensure_future(self._replies(far_reader, writer, script_sent))
         self._pumps |= {up, down}
         await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
@@ -51,12 +52,14 @@ class Relay:
         self._idle.set()
 
     async def _commands(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, script_sent: asyncio.Event
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, script_sent: asyncio.Event
     ) -> None:
         while data := await reader.read(65_536):
             self.sent += data
             if b"EVALSHA" in data:
                 script_sent.set()
+            if self.deaf_from is not None and number >= self.deaf_from:
+                continue
             writer.write(data)
 
     async def _replies(
@@ -66,7 +69,7 @@ class Relay:
             if self.cuts and script_sent.is_set():
                 self.cuts -= 1
                 return
-            writer.write(self.nonsense or data)
+            writer.write((self.nonsense or data) + self.surplus)
 
     async def hang_up(self) -> None:
         """Close every connection, and return when they are closed."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 import pytest
+import trustme
 
 from ledger.store import StoreUnavailable, Written
 from ledger.stores.redis import RedisStore
+from tests.ledger.redis_bench import both_loops, store_on
+from tests.ledger.redis_relay import relay_to
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write
 
@@ -33,3 +39,45 @@ def test_url_without_sense_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError) as refused:
         RedisStore(url)
     assert "s3cret" not in str(refused.value)
+
+
+@both_loops
+async def test_tls_connection_is_handed_over_like_any_other(redis: RedisServer, tmp_path: Path) -> None:
+    """The handshake is redis-py's, the bytes are ours: claims, large results and lost replies work through TLS."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with relay_to(redis.path, _server_side(authority)) as relay:
+        url = f"rediss://127.0.0.1:{relay.port}?ssl_ca_certs={tmp_path / 'ca.pem'}"
+        async with store_on(url) as store:
+            claim = a_write()
+            assert await store.swap(a_ref(), None, claim) == Written()
+            relay.cuts = 1
+            done = a_write("completed", result=b"x" * 1_000_000)
+            assert await store.swap(a_ref(), claim.version, done) == Written()
+            standing = await store.watch(a_ref())
+            assert standing is not None
+            assert standing.result == b"x" * 1_000_000
+            assert relay.opened == 3
+
+
+@pytest.mark.fault(49)
+async def test_certificate_that_is_not_trusted_is_unavailable(redis: RedisServer) -> None:
+    """TLS that fails is told as such, and nothing is sent."""
+    async with relay_to(redis.path, _server_side(trustme.CA())) as relay:
+        with pytest.raises(StoreUnavailable, match="TLS failed.*certificate"):
+            await RedisStore(f"rediss://127.0.0.1:{relay.port}").start()
+        assert relay.sent == b""
+
+
+def _server_side(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+async def test_handshake_that_leaves_bytes_unread_is_no_connection(redis: RedisServer) -> None:
+    """Bytes that nobody asked for would put every later reply out of step, so such a connection is not taken over."""
+    async with relay_to(redis.path) as relay:
+        relay.surplus = b":1\r\n"
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            await RedisStore(f"redis://127.0.0.1:{relay.port}/1").start()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
 from ledger.store import StoreUnavailable, UnfitStore
 from ledger.stores.redis import RedisStore
 from ledger.stores.redis_errors import RIGHTS
+from ledger.stores.redis_fitness import Facts, judge
 from tests.ledger.redis_bench import store_on
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write, put
@@ -64,3 +66,68 @@ async def test_user_with_few_rights_can_hold_claims(redis: RedisServer) -> None:
     redis.ask("ACL", "SETUSER", "h", "resetchannels")
     with pytest.raises(StoreUnavailable, match="does not permit what Holdfast needs"):
         await RedisStore(f"unix://h:pw@{redis.path}").start()
+
+
+FIT = {
+    "redis_version": "7.0.15",
+    "redis_mode": "standalone",
+    "role": "master",
+    "cluster_enabled": "0",
+    "loading": "0",
+    "maxmemory": "1000000000",
+    "maxmemory_policy": "noeviction",
+    "aof_enabled": "1",
+    "aof_last_write_status": "ok",
+}
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"redis_version": "6.0.16"}, "version 6.0.16: Holdfast needs 6.2 or newer"),
+        ({"redis_version": "5.0.7"}, "version 5.0.7"),
+        ({"redis_mode": "sentinel"}, "is a Sentinel: give the address of the server that it watches"),
+        ({"redis_mode": "cluster", "cluster_enabled": "1"}, "is a node of a cluster: give a single server"),
+        ({"role": "slave", "master_host": "10.0.0.7", "master_port": "6379"}, "is a replica: .*primary, 10.0.0.7:6379"),
+        ({"maxmemory_policy": "volatile-lru", "maxmemory": "0"}, "may evict claims .maxmemory-policy volatile-lru"),
+    ],
+    ids=["6.0", "5.0", "sentinel", "cluster", "replica", "evicts"],
+)
+def test_unfit_server_is_refused_with_the_remedy(info: dict[str, str], words: str) -> None:
+    """Each reason not to use a server comes with what to do about it."""
+    with pytest.raises(UnfitStore, match=words):
+        judge(Facts(FIT | info, {"appendfsync": "always"}), "db:6379")
+
+
+@pytest.mark.parametrize("version", ["6.2.14", "7.0.15", "7.2.4", "8.0.0-rc1", "10.1.0"])
+def test_version_of_6_2_or_newer_is_fit(version: str) -> None:
+    """Valkey tells 7.2.4 and its own version beside; numbers are compared as numbers."""
+    fit = judge(Facts(FIT | {"redis_version": version}, {"appendfsync": "always"}), "db:6379")
+    assert (fit.version, fit.warnings) == (version, ())
+
+
+def test_server_that_is_loading_is_unavailable_for_now() -> None:
+    """Loading passes: worth waiting for, not a reason to give up."""
+    with pytest.raises(StoreUnavailable, match="loading"):
+        judge(Facts(FIT | {"loading": "1"}, {}), "db:6379")
+
+
+@pytest.mark.parametrize(
+    ("info", "config", "words"),
+    [
+        ({"aof_enabled": "0"}, {"save": "3600 1"}, "appendonly no: .* back to its last snapshot"),
+        ({"aof_enabled": "0"}, {"save": ""}, "appendonly no: .* no snapshots either"),
+        ({}, {"appendfsync": "everysec"}, "everysec: a crash of the machine loses up to 1 s"),
+        ({}, {"appendfsync": "no"}, "appendfsync no: "),
+        ({}, {}, "appendfsync cannot be read"),
+        ({"aof_last_write_status": "err"}, {"appendfsync": "always"}, "last write to the append-only file failed"),
+        ({"maxmemory": "0"}, {"appendfsync": "always"}, "maxmemory 0"),
+    ],
+)
+def test_what_a_fit_server_can_lose_is_one_warning_each(
+    info: dict[str, str], config: dict[str, str], words: str
+) -> None:
+    """Every way of losing what was acknowledged is said at start, by name of its setting."""
+    (warning,) = judge(Facts(FIT | info, config), "db:6379").warnings
+    assert re.search(words, warning)
+    assert warning.startswith("redis at db:6379: ")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
 from ledger.store import Present, StoreUnavailable, Written
 from ledger.stores.redis import RedisStore
+from ledger.stores.redis_address import Address
+from ledger.stores.redis_link import BACKOFF_BASE_S, Link
+from ledger.stores.redis_wire import Line
 from tests.ledger.redis_bench import DUE, both_loops, relayed, store_on, works
 from tests.ledger.redis_relay import Relay
 from tests.ledger.redis_server import RedisServer
@@ -154,3 +158,47 @@ async def test_rotated_password_is_unavailable_until_it_is_ours_again(redis: Red
             await store.read(a_ref())
         redis.ask("CONFIG", "SET", "requirepass", "first", password="second")
         await eventually(partial(works, store))
+
+
+async def test_attempts_to_connect_come_at_growing_distances() -> None:
+    """A fleet whose server is down does not hammer it: each pause is up to twice the one before."""
+    loop = asyncio.get_running_loop()
+    attempts: list[float] = []
+    enough = asyncio.Event()
+
+    async def refuse() -> Line:
+        attempts.append(loop.time())
+        if len(attempts) == 5:
+            enough.set()
+        raise StoreUnavailable("redis at nowhere cannot be reached")
+
+    link = Link(refuse, 0.1, jitter=lambda: 1.0)
+    link.keep()
+    await enough.wait()
+    with pytest.raises(StoreUnavailable, match="nowhere"):
+        await link.call(b"")
+    await link.close()
+    pauses = [after - before for before, after in pairwise(attempts)]
+    assert all(pause >= BACKOFF_BASE_S * 2**number - 0.001 for number, pause in enumerate(pauses))
+
+
+async def test_connection_that_dies_young_is_not_opened_at_once_again(redis: RedisServer) -> None:
+    """A server that takes connections and drops them is backed off from like one that takes none."""
+    loop = asyncio.get_running_loop()
+    opened: list[float] = []
+    enough = asyncio.Event()
+    address = Address(redis.url, 1.0)
+
+    async def open_and_lose() -> Line:
+        line = await address.open()
+        opened.append(loop.time())
+        loop.call_soon(line.drop, "gone again")
+        if len(opened) == 5:
+            enough.set()
+        return line
+
+    link = Link(open_and_lose, 1.0, jitter=lambda: 1.0)
+    link.keep()
+    await enough.wait()
+    await link.close()
+    assert opened[-1] - opened[0] >= BACKOFF_BASE_S * (1 + 2 + 4 + 8) - 0.001

@@ -37,7 +37,7 @@ local function ours_to_keep(key, operation)
   return owner == operation or (not owner and redis.call('EXISTS', key) == 0)
 end
 
--- Returns {version, record, reply or false, milliseconds of lease left or false}, or false for nothing.
+-- Returns {operation, version, record, reply or false, milliseconds of lease left or false}, or false for nothing.
 local function handed_back(place, operation)
   if not place.version then
     return false
@@ -55,5 +55,5 @@ local function handed_back(place, operation)
       return foreign_reply()
     end
   end
-  return {place.version, record, reply, place.due and whole(place.due - now_ms()) or false}
+  return {operation, place.version, record, reply, place.due and whole(place.due - now_ms()) or false}
 end

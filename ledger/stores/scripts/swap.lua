@@ -2,7 +2,7 @@
 -- KEYS: record, reply, due index, unknown index.
 -- ARGV: operation, expected version ('' for nothing), new version, phase, record, lease, forget, reply's retention (each in
 --       milliseconds, or ''), channel, and the reply where there is one.
--- Returns 1 once the new version stands, written now or before; else what stands instead.
+-- Returns the new version once it stands, written now or before; else what stands instead.
 --
 -- An error half-way would leave half a write, so what could fail is tried first: foreign values are looked for before the
 -- first write, and the record, by which a repetition is recognized, comes last.
@@ -16,7 +16,7 @@ if foreign then
   return foreign
 end
 if place.version == version then
-  return 1
+  return version
 end
 if (place.version or '') ~= expected then
   return handed_back(place, operation)
@@ -69,4 +69,4 @@ end
 if place.watched then
   redis.call('PUBLISH', ARGV[9], operation)
 end
-return 1
+return version
