@@ -46,6 +46,8 @@ from msgspec.structs import replace
 from ledger.records import HISTORY_MAX, TOKENS_MAX, Call, Completed, Event, Free, InFlight, Record, Unkept, Unknown
 from policies.model import Verdict
 
+FINAL, NOT_FINAL, NEITHER = Verdict.FINAL, Verdict.NOT_FINAL, Verdict.NEITHER
+
 
 class Reason(enum.Enum):
     """Why an arrival is refused without being forwarded."""
@@ -210,7 +212,7 @@ def apply(record: Record, event: Happening, now_ms: int) -> Changed | Unchanged:
 
 
 def _is_final(event: Happening) -> bool:
-    return isinstance(event, Replied) and event.verdict is Verdict.FINAL
+    return isinstance(event, Replied) and event.verdict is FINAL
 
 
 def _lapse(record: Record, now_ms: int) -> Changed | Unchanged:
@@ -233,7 +235,7 @@ def _resume(record: Record, event: Resumed, now_ms: int) -> Changed | Unchanged:
 
 def _late_truth(record: Unknown, event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Changed | Unchanged:
     match event:
-        case Replied(verdict=Verdict.NEITHER) | Lost():
+        case Replied() | Lost() if not isinstance(event, Replied) or event.verdict is NEITHER:
             if not record.listening:
                 return Unchanged()
             history = _grown(record.history, _line(event, now_ms))
@@ -251,9 +253,9 @@ def _settle(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: 
     """Return the state that the newest attempt's end leads to."""
     line = _line(event, now_ms)
     match event:
-        case Replied(verdict=Verdict.FINAL):
+        case Replied() if event.verdict is FINAL:
             return Changed(_completed(record, event, now_ms, line, late=late or event.late))
-        case Replied(verdict=Verdict.NOT_FINAL):
+        case Replied() if event.verdict is NOT_FINAL:
             return Changed(_free(record, "not-final", "", now_ms, line, status=event.status))
         case Replied():
             return Changed(

@@ -31,6 +31,10 @@ class Verdict(enum.Enum):
     NEITHER = "neither"
 
 
+_FINAL, _NOT_FINAL, _NEITHER = Verdict.FINAL, Verdict.NOT_FINAL, Verdict.NEITHER
+"""Bound once: an enum's member costs a function call each time it is named, and these are named in every call's way."""
+
+
 class Selector(Struct, frozen=True):
     """Where to find a value in a request: `header:Name`, `body:/json/pointer` (RFC 6901) or `value:constant`."""
 
@@ -122,8 +126,8 @@ class ResultRules(Struct, frozen=True):
     def verdict(self, status: int) -> Verdict:
         """Say what `status` means; a status in both lists is not final."""
         if status in self.not_final:
-            return Verdict.NOT_FINAL
-        return Verdict.FINAL if status in self.final else Verdict.NEITHER
+            return _NOT_FINAL
+        return _FINAL if status in self.final else _NEITHER
 
 
 class Limits(Struct, frozen=True):
