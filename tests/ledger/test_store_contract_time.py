@@ -154,8 +154,8 @@ async def test_forgotten_place_can_be_claimed_anew(bench: StoreBench) -> None:
 
 async def test_place_rewritten_without_forgetting_is_kept(bench: StoreBench) -> None:
     """A free place on its way to being forgotten is claimed again: the claim is not forgotten with it."""
-    await put(bench.store, a_ref(), a_write("free", forget_ms=20), a_write(record=b"claimed again"))
-    await bench.pass_ms(30)
+    await put(bench.store, a_ref(), a_write("free", forget_ms=500), a_write(record=b"claimed again"))
+    await bench.pass_ms(520)
     assert (await there(bench.store, a_ref())).record == b"claimed again"
 
 
