@@ -35,9 +35,9 @@ class Ref(Struct, frozen=True):
 
 def operation_id(key: Key) -> str:
     """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in hexadecimal."""
-    parts = [part.encode("utf-8", "surrogatepass") for part in (key.tenant, key.tool, key.source, *key.parts)]
-    prefixed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return "op_" + hashlib.sha256(prefixed).hexdigest()[: OPERATION_BITS // 4]
+    prefixed = "".join([f"{len(part)}:{part}" for part in (key.tenant, key.tool, key.source, *key.parts)])
+    digest = hashlib.sha256(prefixed.encode("utf-8", "surrogateescape")).hexdigest()
+    return "op_" + digest[: OPERATION_BITS // 4]
 
 
 @functools.lru_cache(maxsize=4096)

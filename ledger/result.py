@@ -25,6 +25,10 @@ NEVER_KEPT = HOP_BY_HOP | frozenset(
 """Fields that belong to one caller or one message. Content-Length is written anew from the body."""
 
 
+OURS = (b"holdfast-", b"idempotent-replayed")
+"""How the names of Holdfast's own fields begin: from anybody else they are pretence."""
+
+
 class Result(Struct, frozen=True, array_like=True):
     """A whole reply: replayed with the same status, headers and body for as long as it is kept."""
 
@@ -44,18 +48,26 @@ _kept: dict[bytes, bool] = {}
 
 
 def storable(headers: Headers) -> Headers:
-    """Return the fields that another caller may see, in their order and case.
-
-    What a Connection field names is hop-by-hop as well: whoever passes `headers` on has taken that out
-    (`proxy.fields`).
-    """
-    return tuple([field for field in headers if (_kept.get(field[0]) or _is_kept(field[0]))])
+    """Return the fields that another caller may see, in their order and case: none of one connection, of one caller, or
+    of Holdfast's own making."""
+    kept = []
+    named: frozenset[bytes] = frozenset()
+    for field in headers:
+        spelling = field[0]
+        if _kept[spelling] if spelling in _kept else _is_kept(spelling):
+            kept.append(field)
+        elif len(spelling) == 10 and spelling.lower() == b"connection":
+            named = connection_tokens(headers)
+    if named:
+        kept = [field for field in kept if field[0].lower() not in named]
+    return tuple(kept)
 
 
 def _is_kept(spelling: bytes) -> bool:
     if len(_kept) >= SPELLINGS_MAX:
         _kept.clear()
-    kept = _kept[spelling] = spelling.lower() not in NEVER_KEPT
+    name = spelling.lower()
+    kept = _kept[spelling] = name not in NEVER_KEPT and not name.startswith(OURS)
     return kept
 
 

@@ -313,7 +313,12 @@ def _line(event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Event:
     """Return the history's line for an attempt's end."""
     match event:
         case Replied():
-            return Event(now_ms, "replied", event.token, f"{event.status} {event.verdict.value}")
+            return Event(
+                now_ms,
+                "replied",
+                event.token,
+                f"{event.status} {'final' if event.verdict is FINAL else event.verdict.value}",
+            )
         case NotSent():
             return Event(now_ms, "withdrawn" if event.withdrawn else "not-sent", event.token, event.detail)
         case Lost():

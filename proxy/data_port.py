@@ -157,7 +157,7 @@ class DataPort:
         works.metrics.answered(tool, given.outcome, seconds)
         if given.upstream_s is not None and given.outcome != "read":
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
-        if works.log.wants_requests:
+        if works.log.wants("info"):
             works.log.request(self._line(method, told, given, tool, seconds, sent))
 
     def _line(self, method: str, told: Told, given: Answer, tool: str, seconds: float, sent: int) -> RequestLine:

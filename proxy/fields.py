@@ -7,7 +7,9 @@ if nobody needs it for the call's identity.
 
 from __future__ import annotations
 
-from ledger.result import HOP_BY_HOP, connection_tokens
+import functools
+
+from ledger.result import HOP_BY_HOP, OURS, connection_tokens
 from proxy.forward import Header, Headers
 from proxy.problems import Kind, Refused
 
@@ -25,7 +27,6 @@ VIA = (b"Via", b"1.1 holdfast")
 
 _REQUEST_DROPPED = HOP_BY_HOP | {b"content-length", b"expect", b"http2-settings"}
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
-_OURS = (b"holdfast-", b"idempotent-replayed")
 
 
 class Incoming:
@@ -118,7 +119,7 @@ class Sorter:
             return _SECRET if name == b"authorization" else _CONTROL
         if name in _REQUEST_DROPPED:
             return _FRAMING
-        if name.startswith(_OURS):
+        if name.startswith(OURS):
             return _OURS_PART
         if b"_" in name and name.replace(b"_", b"-") in self._controls:
             return _IMITATION
@@ -224,10 +225,11 @@ def _learn_reply(spelling: bytes) -> bool:
     if len(_passes) >= SPELLINGS_MAX:
         _passes.clear()
     name = spelling.lower()
-    passes = _passes[spelling] = name not in HOP_BY_HOP and not name.startswith(_OURS)
+    passes = _passes[spelling] = name not in HOP_BY_HOP and not name.startswith(OURS)
     return passes
 
 
+@functools.lru_cache(maxsize=256)
 def is_json(content_type: bytes) -> bool:
     """Say whether a Content-Type declares JSON; a request without one is given the benefit of the doubt."""
     media = content_type.partition(b";")[0].strip()

@@ -79,12 +79,9 @@ class Identity:
 
 def call_of(policy: ToolPolicy, tenant: str, incoming: Incoming) -> Call:
     """Return what logs and listings call this call."""
-    controls = incoming.controls
-    if not controls:
-        return Call(tenant=tenant, tool=policy.tool)
+    get = incoming.controls.get
     return Call(
-        tenant, policy.tool, incoming.text(RUN), incoming.text(CALL), incoming.text(THREAD), incoming.text(STEP),
-        incoming.text(USER),
+        tenant, policy.tool, get(RUN, ""), get(CALL, ""), get(THREAD, ""), get(STEP, ""), get(USER, "")
     )  # fmt: skip
 
 

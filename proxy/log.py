@@ -71,10 +71,9 @@ class Log:
         self._prefix = ""
         self.dropped = 0
 
-    @property
-    def wants_requests(self) -> bool:
-        """Whether lines of finished requests are written at all."""
-        return self._rank <= RANKS["info"]
+    def wants(self, level: Level) -> bool:
+        """Say whether lines of `level` are written at all, for callers whose line costs something to put together."""
+        return self._rank <= RANKS[level]
 
     def request(self, line: RequestLine) -> None:
         """Write the line of one finished request, stamped."""

@@ -16,7 +16,6 @@ from ledger.transitions import Replied as RepliedEvent
 from ledger.transitions import TimedOut
 from policies.model import ResultRules
 from policies.selector import holds
-from proxy.fields import from_tool
 from proxy.forward import Lost, NotSent, Outcome, Replied
 
 
@@ -44,7 +43,7 @@ def _replied(reply: Replied, token: str, rules: ResultRules, *, late: bool) -> T
     unkept = _unkept(reply, rules)
     kept = None
     if not unkept:
-        kept = Result(reply.status, reply.reason, result.storable(from_tool(reply.headers)), reply.body)
+        kept = Result(reply.status, reply.reason, result.storable(reply.headers), reply.body)
     event = RepliedEvent(
         token,
         rules.verdict(reply.status),

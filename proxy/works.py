@@ -183,6 +183,8 @@ class Works:
             self.metrics.late_conflicts.labels(call.tool).inc()
         elif isinstance(record, Completed) and record.late:
             self.metrics.late_results.labels(call.tool).inc()
+        if not change.conflict and not self.log.wants("debug"):
+            return
         self.log.event(
             "settled.conflict" if change.conflict else "settled", level="error" if change.conflict else "debug",
             operation=record.operation, tenant=call.tenant, tool=call.tool, run_id=call.run_id,
