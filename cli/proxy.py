@@ -11,10 +11,11 @@ import uvloop
 
 from cli.exits import Conflict, Exit
 from ledger.store import Store, UnfitStore
-from ledger.stores.open import DEADLINE_MS, KINDS, BadStoreUrl, open_store
+from ledger.stores.open import DEADLINE_MS, KINDS, open_store
 from policies.faults import PolicyErrors
 from policies.units import duration_ms
 from proxy import app, floors
+from proxy.origins import parse_origin
 
 LEASES_OF_DEADLINE = 3
 """A lease must outlast this many store deadlines: a renewal that fails once must not lose it (contract, section 6)."""
@@ -88,15 +89,26 @@ def proxy(
         drain_accept_ms=drain_accept, log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
         log_key=Path(log_key_file).read_bytes().strip() if log_key_file else b"",
     )  # fmt: skip
+    opened = _checked(upstream, store or f"sqlite://{quote(str(Path('holdfast.db').absolute()))}")
     try:
-        opened = open_store(store or f"sqlite://{quote(str(Path('holdfast.db').absolute()))}")
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, opened))
-    except (BadStoreUrl, PolicyErrors, ValueError, UnfitStore) as error:
+    except (PolicyErrors, UnfitStore) as error:
         click.echo(f"holdfast: {error}", err=True)
         raise SystemExit(Exit.CONFLICT if isinstance(error, UnfitStore) else Exit.FINDINGS) from None
     except OSError as error:
         raise Conflict(str(error)) from None
+
+
+def _checked(upstream: str, store: str) -> Store:
+    """Return the store, which is not connected to yet; a URL without sense is a usage error like any other."""
+    option = "--upstream"
+    try:
+        parse_origin(upstream)
+        option = "--store"
+        return open_store(store)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 async def _serve(settings: app.Settings, opened: Store) -> None:
