@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import select
+import stat
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -20,6 +22,9 @@ RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 SERVICE = "holdfast-proxy"
 PENDING_BYTES_MAX = 4 * 1024 * 1024
 """A reader of our output that has stopped must not fill our memory: beyond this, lines are dropped and counted."""
+
+WAIT_S = 0.05
+"""Between looks at a reader that has fallen behind."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -61,6 +66,9 @@ class Log:
         self, fd: int = 1, *, key: bytes = b"", level: Level = "info", now: Callable[[], float] = time.time
     ) -> None:
         self._fd = fd
+        self._poll = None if stat.S_ISREG(os.fstat(fd).st_mode) else select.poll()
+        if self._poll is not None:
+            self._poll.register(fd, select.POLLOUT)
         self._key = hashlib.sha256(key).digest()
         self._rank = RANKS[level]
         self._now = now
@@ -93,19 +101,34 @@ class Log:
         return hashlib.blake2b(value.encode("utf-8", "surrogateescape"), digest_size=8, key=self._key).hexdigest()
 
     def flush(self) -> None:
-        """Write what is pending. A reader that is gone loses lines; that is no reason to stop guarding calls."""
+        """Write what is pending, as much as goes without waiting for the reader. One that is gone loses lines; that is
+        no reason to stop guarding calls."""
         self._scheduled = False
-        data, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
-        while data:
-            try:
-                data = data[os.write(self._fd, data) :]
-            except BlockingIOError:
-                self._pending, self._pending_bytes = [data], len(data)
-                self._schedule(0.05)
-                return
-            except OSError:
-                self.dropped += data.count(b"\n")
-                return
+        data, self._pending, self._pending_bytes = memoryview(b"".join(self._pending)), [], 0
+        try:
+            while data and self._takes_more():
+                # A pipe that is writable takes this much without waiting; the descriptor itself may well block.
+                data = data[os.write(self._fd, data if self._poll is None else data[: select.PIPE_BUF]) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.dropped += bytes(data).count(b"\n")
+            return
+        if data:
+            self._keep(bytes(data))
+
+    def _takes_more(self) -> bool:
+        return self._poll is None or bool(self._poll.poll(0))
+
+    def _keep(self, data: bytes) -> None:
+        """Look again in a while, if there is a loop that could."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.dropped += data.count(b"\n")
+            return
+        self._pending, self._pending_bytes, self._scheduled = [data], len(data), True
+        loop.call_later(WAIT_S, self.flush)
 
     def _put(self, line: bytes) -> None:
         if self._pending_bytes > PENDING_BYTES_MAX:
@@ -114,19 +137,16 @@ class Log:
         self._pending.append(line)
         self._pending_bytes += len(line)
         if not self._scheduled:
-            self._schedule(0)
+            self._schedule()
 
-    def _schedule(self, delay_s: float) -> None:
+    def _schedule(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.flush()
             return
         self._scheduled = True
-        if delay_s:
-            loop.call_later(delay_s, self.flush)
-        else:
-            loop.call_soon(self.flush)
+        loop.call_soon(self.flush)
 
     def _timestamp(self) -> str:
         now = self._now()
