@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from ledger.store import Store, StoreUnavailable
+from ledger.store import Store, StoreUnavailable, UnfitStore
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
@@ -138,8 +138,14 @@ class Proxy:
         return True
 
     async def _reach_store(self) -> None:
-        while not await self._open_store():  # noqa: ASYNC110  # a store cannot tell us that it is back
-            await asyncio.sleep(RETRY_START_S)
+        """Ask again until the store is there and fit. One that must not be used may be set right while we wait."""
+        reached = False
+        while not reached:
+            await asyncio.sleep(RETRY_START_S)  # a store cannot tell us that it is back
+            try:
+                reached = await self._open_store()
+            except UnfitStore as error:
+                self.log.event("store.unfit", level="error", store=self._store.name, detail=str(error))
         await self._begin()
 
     async def _begin(self) -> None:

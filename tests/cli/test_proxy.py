@@ -29,10 +29,9 @@ def policies(tmp_path: Path) -> Path:
 
 def ends(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command where it is expected to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "proxy", *arguments], capture_output=True, text=True, check=False, cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, timeout=30,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "cli.main", "proxy", *arguments]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=variables, timeout=30)
 
 
 def given(policies: Path, *more: str) -> list[str]:
