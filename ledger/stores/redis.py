@@ -75,12 +75,12 @@ class RedisStore:
         try:
             async with asyncio.timeout(CONNECT_S):
                 self._fitness = await examine(line)
+                await self._scopes.carry_over(line)
         except BaseException as error:
             await line.close()
             if isinstance(error, TimeoutError):
                 raise StoreUnavailable(f"redis at {line.where} does not say in time what it is") from error
             raise
-        self._scopes.doubt()
         return line
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ledger.stores.redis_scripts import SCOPES, ScopeKeys, keys_of
+from ledger.stores.redis_wire import Line, pack
 
 CACHED_MAX = 10_000
 """Scopes whose keys and registration this process remembers, some 5 MiB; the oldest makes room."""
@@ -47,11 +48,22 @@ class Scopes:
             del self._registered[next(iter(self._registered))]
         return keys
 
-    def doubt(self) -> None:
-        """Register everything anew before its next claim: the server may be another one, or have lost its memory."""
-        self._registered.clear()
+    async def carry_over(self, line: Line) -> None:
+        """Enter what this process has entered on a new connection, too: it may lead to another server."""
+        if self._registered and not isinstance(await line.send(pack((b"SADD", SCOPES, *self._registered))), int):
+            self._registered.clear()  # out of memory, say: each scope's next claim tries again, and is refused
 
     async def next_some(self, turn: Turn) -> list[str]:
-        """Return the scopes to look at this time: all of them, or the next some where there are very many."""
+        """Return the scopes to look at this time: all of them, or the next some where there are very many.
+
+        What this process has entered and the server has forgotten (a flush) is entered again.
+        """
+        first = turn.cursor == b"0"
         turn.cursor, names = await self._ask(list, b"SSCAN", SCOPES, turn.cursor, b"COUNT", SCOPES_MAX)
-        return list({name.decode(): None for name in names})  # a set that grows may hand out a name twice
+        scopes = {name.decode(): None for name in names}  # a set that grows may hand out a name twice
+        if first and turn.cursor == b"0":
+            forgotten = self._registered.keys() - scopes.keys()
+            if forgotten:
+                await self._ask(int, b"SADD", SCOPES, *forgotten)
+                scopes |= dict.fromkeys(forgotten)
+        return list(scopes)

@@ -27,7 +27,8 @@ class Relay:
         self.sent = bytearray()
         """What clients sent, of all connections."""
         self.port = 0
-        self._server_path = server_path
+        self.server_path = server_path
+        """Where connections lead that are made from now on."""
         self._pumps: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
 
@@ -35,7 +36,7 @@ class Relay:
         """Serve one connection."""
         self.opened += 1
         number = self.opened
-        far_reader, far_writer = await asyncio.open_unix_connection(self._server_path)
+        far_reader, far_writer = await asyncio.open_unix_connection(self.server_path)
         script_sent = asyncio.Event()
         up = asyncio.ensure_future(self._commands(number, reader, far_writer, script_sent))
         down = asyncio.ensure_future(self._replies(far_reader, writer, script_sent))

@@ -16,8 +16,9 @@ from ledger.stores.redis_link import BACKOFF_BASE_S, Link
 from ledger.stores.redis_wire import Line
 from tests.ledger.redis_bench import DUE, both_loops, relayed, store_on, works
 from tests.ledger.redis_relay import Relay
-from tests.ledger.redis_server import RedisServer
+from tests.ledger.redis_server import RedisServer, running
 from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
+from tests.redis_server import any_server
 
 
 def swaps_sent(relay: Relay, version: str) -> int:
@@ -145,6 +146,20 @@ async def test_primary_that_becomes_a_replica_is_unavailable_until_there_is_a_pr
         redis.ask("REPLICAOF", "NO", "ONE")
         await eventually(partial(works, store))
         assert await store.swap(a_ref("op_2"), None, a_write()) == Written()
+
+
+@both_loops
+@pytest.mark.fault(40)
+async def test_failover_behind_the_address_is_followed_within_the_deadline(redis: RedisServer) -> None:
+    """Calls that meet the old primary, now a replica, are repeated on the new one: their callers notice nothing."""
+    with running(any_server()) as successor:
+        async with relayed(redis) as (store, relay):
+            await put(store, a_ref(), a_write())
+            redis.ask("REPLICAOF", "127.0.0.1", 1)
+            relay.server_path = successor.path
+            claims = [store.swap(a_ref(f"op_{i}"), None, a_write()) for i in range(2, 22)]
+            assert await asyncio.gather(*claims) == [Written()] * 20
+            assert successor.ask("SMEMBERS", "holdfast:scopes") == {b"acme/create_ticket"}
 
 
 @pytest.mark.fault(49)
