@@ -128,6 +128,10 @@ class Guard:
                 given = answer.of_reply(replied, operation, _outcome_of(execution))
                 given.upstream_status = replied.status
                 return given
+            case NotSent() as outcome if execution.store_down:
+                # Nothing was sent now; what became of the key before, only the store could say.
+                why = f"{execution.store_down}; and the tool could not be reached: {outcome.why}"
+                return answer.refusal(Kind.STORE_UNAVAILABLE, why, operation)
             case NotSent() as outcome:
                 return _not_sent(operation, f"{outcome.phase}: {outcome.why}", outcome.timed_out)
             case Lost() as outcome:

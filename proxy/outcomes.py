@@ -59,7 +59,9 @@ def _replied(reply: Replied, token: str, rules: ResultRules, *, late: bool) -> T
 def _unkept(reply: Replied, rules: ResultRules) -> Unkept:
     """Say why a reply cannot be replayed, or nothing if it can. Without a length or chunks a cut looks like an end."""
     if reply.stream is not None:
-        streamed = any(name.lower() == b"content-type" and b"event-stream" in value for name, value in reply.headers)
+        streamed = any(
+            name.lower() == b"content-type" and b"event-stream" in value.lower() for name, value in reply.headers
+        )
         return "streamed" if streamed else "too-large"
     if reply.framing == "close" and not rules.close_delimited_is_whole:
         return "close-delimited"

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ledger.records import Completed
 from policies.model import Limits, Timeouts
 from proxy import guard
-from tests.proxy.scripted import Answers, Cuts, Hangs
+from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses
 from tests.proxy.virtual import in_virtual_time, now, until
 from tests.proxy.world import POLICY, arrival, field, outcome, told, world
 
@@ -274,3 +274,20 @@ async def test_duplicates_that_were_not_forwarded_are_counted_by_how() -> None:
             for how in ("joined", "replayed", "unknown", "key-reused")
         }
         assert counted == {"joined": 1, "replayed": 1, "unknown": 1, "key-reused": 1}
+
+
+@pytest.mark.fault(34)
+@in_virtual_time
+async def test_unprotected_call_that_was_not_sent_is_not_told_as_never_executed() -> None:
+    """The tool cannot be reached now; but the same key may have run before, and the store that would know is away."""
+    policy = replace(POLICY, store_down="forward")
+    async with world() as story:
+        story.tool.will(Answers(), Refuses())
+        await story.b.answer(arrival(policy=policy))
+        story.a.gate.outage = True
+        answer = await story.a.answer(arrival(policy=policy))
+        assert told(answer) == (503, "store-unavailable", "refused")
+        assert not json.loads(answer.body)["safe_new_key"]
+        story.a.gate.outage = False
+        await until(10)
+        assert told(await story.a.answer(arrival(policy=policy))) == REPLAYED
