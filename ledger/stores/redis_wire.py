@@ -60,7 +60,6 @@ class Line(asyncio.Protocol):
         writer = connection._writer  # noqa: SLF001  redis-py has no public way to its transport; pinned by a test
         assert writer is not None
         self._transport = writer.transport
-        self._opener = self._transport.get_protocol()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport.set_protocol(self)
 
@@ -159,9 +158,9 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed, by whomever."""
         self.drop(str(exc) if exc else "the server closed the connection")
-        # The stream that redis-py opened must hear of it too: its `disconnect` waits for that.
-        if isinstance(self._opener, asyncio.Protocol):
-            self._opener.connection_lost(exc)
+        # redis-py lets go here and not in `close`, where a cancellation could come between. Its `disconnect` would wait
+        # for a stream that no longer hears of anything.
+        self._connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001  as above
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -175,7 +174,6 @@ class Line(asyncio.Protocol):
         """Let go of the socket; what waits gets `Lost`. Returns when the transport is closed."""
         self.drop("closed")
         await asyncio.shield(self._closed)
-        await self._connection.disconnect()
 
 
 async def take_over(

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.store import Present, StoreUnavailable, Written
 from ledger.stores import redis_link, redis_wire
+from ledger.stores.redis_address import Address
 from tests.ledger.redis_bench import both_loops, relayed, store_on, works
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write, eventually, put
@@ -111,3 +112,19 @@ async def test_peer_that_vanished_is_noticed_while_nobody_waits(
         await eventually(given_up_and_opened_anew)
         relay.deaf_from = None
         await eventually(partial(works, store))
+
+
+@both_loops
+async def test_closing_that_is_cancelled_leaves_nothing_open(redis: RedisServer) -> None:
+    """A store that is closed while its link is between two connections lets go of both."""
+    line = await Address(redis.url, 1.0).open()
+    closing = asyncio.ensure_future(line.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+
+    async def let_go() -> bool:
+        return not line._connection.is_connected
+
+    await eventually(let_go)
+    assert redis.ask("INFO", "clients")["connected_clients"] == 1
