@@ -36,7 +36,7 @@ class Ref(Struct, frozen=True):
 def operation_id(key: Key) -> str:
     """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in hexadecimal."""
     prefixed = "".join([f"{len(part)}:{part}" for part in (key.tenant, key.tool, key.source, *key.parts)])
-    digest = hashlib.sha256(prefixed.encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashlib.sha256(prefixed.encode("utf-8", "surrogatepass")).hexdigest()
     return "op_" + digest[: OPERATION_BITS // 4]
 
 

@@ -14,6 +14,8 @@ def parse_origin(url: str) -> Origin:
         raise ValueError(f"{url!r} is not http://host[:port] or https://host[:port]")
     if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"{url!r} must name scheme, host and port only")
+    if parts.port == 0:
+        raise ValueError(f"{url!r} names port 0, which nothing listens on")
     if parts.scheme == "https":
         return Origin("https", parts.hostname, parts.port or 443)
     return Origin("http", parts.hostname, parts.port or 80)
