@@ -67,9 +67,11 @@ class Link:
             arrival.cancel()
         if keeper is None:
             return
-        if line is not None:
-            await line.drained()
-        keeper.cancel()
+        try:
+            if line is not None:
+                await line.drained()
+        finally:  # cancelled, too: the keeper must not outlive its store
+            keeper.cancel()
         await asyncio.wait([keeper])
         if line is not None:  # a keeper that was cancelled before its first step has closed nothing
             await line.close()
