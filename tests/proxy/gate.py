@@ -74,6 +74,7 @@ class View:
 
     pause_s  what a round trip takes, half of it before the store acts.
     deaf     wake-ups are lost.
+    before   is run before each swap: whoever is to come first.
     """
 
     def __init__(self, store: Store, hub: Hub, gate: Gate, pause_s: float = 0.0005) -> None:
@@ -82,6 +83,7 @@ class View:
         self._gate = gate
         self.pause_s = pause_s
         self.deaf = False
+        self.before: Callable[[], Awaitable[None]] | None = None
         self.name = store.name
 
     async def start(self) -> None:
@@ -92,6 +94,8 @@ class View:
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         """See `ledger.store.Store.swap`."""
+        if self.before is not None:
+            await self.before()
         return await self._ask("swap", lambda: self._store.swap(ref, expected, write))
 
     async def read(self, ref: Ref) -> Present | None:

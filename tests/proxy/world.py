@@ -18,7 +18,7 @@ from ledger import records
 from ledger.fingerprint import fingerprint
 from ledger.key import Key, ref_of
 from ledger.records import Call, Record
-from ledger.store import Store, Write
+from ledger.store import Phase, Store, Write
 from ledger.stores.memory import MemoryStore
 from policies.model import Match, ResultRules, Retry, Timeouts, ToolPolicy
 from proxy.answer import Answer
@@ -154,6 +154,7 @@ class World:
         self.store = store
         self.stores = [store] if others is None or others is store else [store, others]
         self.tool = Tool()
+        self._disturbed = 0
         self._hubs = [Hub(store) for store in self.stores]
         self.processes: list[Process] = []
         self.a = self.start("a")
@@ -176,6 +177,16 @@ class World:
         """Lose everything, as a store that was flushed or restored from nothing."""
         assert isinstance(self.store, MemoryStore)
         self.store._places.clear()
+
+    async def disturb(self, asked: Arrival | None = None) -> None:
+        """Write what stands once more, under another version."""
+        ref = (asked or arrival()).ref
+        present = await self.store.read(ref)
+        assert present is not None
+        self._disturbed += 1
+        phase: Phase = "free" if present.lease_left_ms is None else "in_flight"
+        again = Write(f"disturbed-{self._disturbed}", present.record, phase, present.lease_left_ms)
+        await self.store.swap(ref, present.version, again)
 
     async def spoil(self, asked: Arrival | None = None) -> None:
         """Put bytes in a record's place that nobody can read."""
