@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from tests.proxy.tools import PATIENCE_S, RESET
 
@@ -162,7 +162,7 @@ class Caller:
             raise ConnectionResetError("the proxy closed the connection")
         return data
 
-    def __enter__(self) -> Caller:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -184,8 +184,8 @@ def request(
 
 
 def call(
-    run: str, *fields: tuple[str, str], tool: str = "act", call: str = "call-1", script: bytes = b"", method: str = "POST",
-    body: bytes = b'{"subject":"printer"}', target: str = "",
+    run: str, *fields: tuple[str, str], tool: str = "act", call: str = "call-1", script: bytes = b"",
+    method: str = "POST", body: bytes = b'{"subject":"printer"}', target: str = "",
 ) -> bytes:  # fmt: skip
     """Return a keyed call of a tool, to be answered by the tool's `script`."""
     named = (("X-Run-Id", run), ("X-Tool-Call-Id", call), ("X-Script", script.decode()))
@@ -203,7 +203,7 @@ def callers(port: int, count: int) -> Iterator[list[Caller]]:
     """Open so many connections."""
     opened: list[Caller] = []
     try:
-        for _ in range(count):
+        while len(opened) < count:
             opened.append(Caller(port))
         yield opened
     finally:

@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tests.tracked import ROOT
 
@@ -43,7 +43,7 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 Found = TypeVar("Found")
 
 
-def until(probe: Callable[[], Found], what: str = "", patience_s: float = PATIENCE_S) -> Found:
+def until(probe: Callable[[], Found | Literal[False] | None], what: str = "", patience_s: float = PATIENCE_S) -> Found:
     """Ask `probe` until what it says is true, and return that."""
     deadline = time.monotonic() + patience_s
     while not (found := probe()):
@@ -116,9 +116,7 @@ class Proxy:
                 )
             return found[0] if found else None
 
-        line = until(look, f"{event} {fields}")
-        assert line is not None
-        return line
+        return until(look, f"{event} {fields}")
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask the health port; return status and body."""
@@ -139,7 +137,7 @@ class Proxy:
 
     def descriptors(self) -> int:
         """Count its open file descriptors."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def memory_bytes(self) -> int:
         """Return its resident memory."""
@@ -177,7 +175,6 @@ class Proxy:
             return found
 
         found = until(look, "the announcement on stderr")
-        assert found is not None
         return int(found[1]), int(found[2])
 
 

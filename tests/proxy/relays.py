@@ -39,6 +39,8 @@ class Relay:
         self._server_port = server_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._gates: list[Gate] = []
+        self._stopped = False
         self._held: tuple[Matches, bool, Gate] | None = None
         self.port: int = self._listener.getsockname()[1]
 
@@ -46,13 +48,14 @@ class Relay:
         """Stop the next matching command, or once it is carried out its reply, and everything after it."""
         gate = Gate()
         self._held = (matches, reply, gate)
+        self._gates.append(gate)
         return gate
 
     def release(self) -> None:
         """Hold nothing any more; what is held goes on."""
-        held, self._held = self._held, None
-        if held is not None:
-            held[2].open()
+        self._held = None
+        for gate in self._gates:
+            gate.open()
 
     def start(self) -> None:
         """Begin to accept."""
@@ -66,7 +69,8 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
-        """End everything."""
+        """End everything. A command that is held never reaches the server."""
+        self._stopped = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -102,7 +106,8 @@ class Relay:
                 self._held = None
                 if not held[1]:
                     held[2].pass_through()
-                    far.sendall(raw)
+                    if not self._stopped:
+                        far.sendall(raw)
                     continue
                 with replies:  # nothing that the server says from here on gets through
                     far.sendall(raw)

@@ -79,17 +79,16 @@ def test_surplus_of_two_thousand_waiters_is_refused_in_good_form(house: House) -
     """With the default bound on waiters the surplus gets a 503 that says when to come back; nobody hangs, one runs."""
     run, gate = house.run(), Gate()
     data = house.call(run, script=waits(gate, says(ticket())))
+    before = house.proxy.metric("holdfast_requests_total", tool="act", outcome="refused")
     with callers(house.port, 2_000) as crowd:
         for caller in crowd:
             caller.send(data)
         gate.await_reached()
-        until(lambda: house.proxy.metric("holdfast_requests_total", tool="act", outcome="refused") >= 1_800)
+        until(lambda: house.proxy.metric("holdfast_requests_total", tool="act", outcome="refused") == before + 1_899)
         gate.open()
         answers = [caller.answer() for caller in crowd]
     counted = Counter(answer.said for answer in answers)
-    assert counted[503, "refused", "overloaded"] >= 1_800
-    assert counted[200, "executed", ""] == 1
-    assert set(counted) == {(503, "refused", "overloaded"), (200, "executed", ""), (200, "joined", "")}
+    assert counted == {(503, "refused", "overloaded"): 1_899, (200, "executed", ""): 1, (200, "joined", ""): 100}
     assert {answer.body for answer in answers if answer.status == 200} == {TICKET}
     assert {answer.get("Retry-After") for answer in answers if answer.status == 503} == {"1"}
     assert len(house.executions(run)) == 1
@@ -221,7 +220,7 @@ def test_patience_of_a_first_caller_ends_in_time_and_the_forward_goes_on(house: 
     run, gate = house.run(), Gate()
     data = house.call(run, ("Prefer", "wait=1, handling=strict"), script=waits(gate, says(ticket())))
     first = ask(house.port, data)
-    assert first.said == (409, "refused", "in-flight")
+    assert first.said == (409, "unknown", "in-flight")
     assert (first.json()["retry"], first.get("Retry-After")) == ("same-key", "1")
     gate.open()
     until(lambda: ask(house.port, data).outcome == "replayed")
@@ -276,7 +275,7 @@ def test_key_used_for_another_call_is_refused_before_all_else(
             gate.await_reached()
         else:
             first.answer()
-        refused = house.ask(run, **change)
+        refused = house.ask(run, script=None, **change)
         gate.open()
     assert refused.said == (422, "refused", "key-reused")
     assert refused.get("x-should-retry") == "false"
@@ -395,7 +394,8 @@ def test_reset_during_a_long_replay_leaves_the_record_whole(house: House) -> Non
 
 def test_replay_is_the_tools_answer_to_the_byte_after_a_restart(tmp_path: Path) -> None:
     """Status, reason, fields and body come back as they were, from the file alone."""
-    reply = b"HTTP/1.1 201 Filed It\r\nx-CASE: Kept\r\nDate: then\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\n\x00\xff\r\n"
+    head = b"HTTP/1.1 201 Filed It\r\nx-CASE: Kept\r\nDate: then\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\n"
+    reply = head + b"\x00\xff\r\n"
     with tool() as server:
         policies = policy_folder(tmp_path / "policies", policy("act"))
         answers = []

@@ -42,7 +42,7 @@ def test_exhausted_descriptors_are_refused_honestly_and_recovered_from(tmp_path:
             proxy.limit_descriptors(4_096)
         assert until(lambda: _asked(house, "after").status == 200)
         for run in (f"{kind}-{number}" for kind, count in (("r", 20), ("f", 40)) for number in range(count)):
-            again = until(lambda run=run: (one := _asked(house, run)).status == 200 and one)
+            again = _until_served(house, run)
             assert again.outcome in {"executed", "replayed", "joined"}
             assert len(tool.executions(run)) == 1
         assert proxy.get("/livez")[0] == 200
@@ -55,6 +55,10 @@ def _refusal(caller: Caller) -> Answer | None:
         return caller.answer()
     except (TimeoutError, ConnectionError):
         return None
+
+
+def _until_served(house: House, run: str) -> Answer:
+    return until(lambda: (one := _asked(house, run)).status == 200 and one)
 
 
 def _asked(house: House, run: str) -> Answer:

@@ -83,7 +83,7 @@ def test_idle_process_stops_at_once(tmp_path: Path, tool: Tool) -> None:
 
 
 def test_new_calls_are_refused_while_draining_and_duplicates_still_join(tmp_path: Path, tool: Tool) -> None:
-    """After SIGTERM nothing new is claimed, which the answer says; whoever asks for what is under way is still served."""
+    """After SIGTERM nothing new is claimed, and the answer says so; who asks for what is under way is still served."""
     gate = Gate()
     with draining(tmp_path, tool, "--grace", "10s") as house, house.caller() as first:
         data = house.call("r", script=waits(gate, says(REPLY)))

@@ -110,8 +110,8 @@ def test_kill_after_the_first_bytes_of_the_request_is_unknown(mortal: Mortal) ->
 
 
 def test_kill_before_the_reply_is_whole_is_unknown(mortal: Mortal) -> None:
-    """The tool has the whole request, and may have said something: it ran, for all that anybody knows, and is never sent
-    again."""
+    """The tool has the whole request, and may have said something: it ran, for all that anybody knows, and is never
+    sent again."""
     gate = Gate()
     sent = {"request": b"", "status line": REPLY[:10], "head": REPLY[:-6], "mid-body": REPLY[:-2]}
 
@@ -192,7 +192,7 @@ def test_kill_in_a_storm_never_executes_twice_and_loses_no_acknowledged_answer(m
         assert len(mortal.tool.executions(f"r{number}")) <= 1
 
 
-# -- at a command of the store, exactly -----------------------------------------------------------------------------------
+# -- at a command of the store, exactly ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

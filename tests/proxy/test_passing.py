@@ -106,7 +106,7 @@ def test_http_1_0_caller_is_spared_interim_replies(house: House) -> None:
 
 
 def test_upload_of_a_read_streams_through(house: House) -> None:
-    """The tool has the first piece of a body before the caller has sent the second, in the framing that was announced."""
+    """The tool has the first piece of a body before the caller has sent the second, framed as was announced."""
     for framing in (("Transfer-Encoding", "chunked"), ("Content-Length", "8")):
         gate = Gate()
         got: list[bytes] = []
@@ -131,7 +131,7 @@ def test_upload_of_a_read_streams_through(house: House) -> None:
                 house.call(house.run(), ("X-Script", name), framing, tool="search", body=b"", call="").replace(
                     b"X-Tool-Call-Id: \r\n", b""
                 )
-            )  # noqa: E501
+            )
             piece = b"4\r\n%b\r\n" if framing[1] == "chunked" else b"%b"
             caller.send(piece % b"abcd")
             gate.await_reached()

@@ -1,7 +1,7 @@
 """What the best Python peer does wrong, as stories that Holdfast passes.
 
-idemkit 1.0.2 behind uvicorn was tried in each of these six situations: five of them led to a second execution, and in the
-sixth half of the callers got errors from an exhausted pool. Nothing of it is needed to run these.
+idemkit 1.0.2 behind uvicorn was tried in each of these six situations: five of them led to a second execution, and in
+the sixth half of the callers got errors from an exhausted pool. Nothing of it is needed to run these.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def test_answer_of_2_mb_is_not_run_again_by_the_retry(house: House, chunked: boo
 def test_200_simultaneous_duplicates_get_no_errors(
     tmp_path: Path, policies: Path, tool: Tool, database: RedisDatabase
 ) -> None:
-    """Two hundred at once, on Redis. There: a hundred got errors, because the pool of connections was exhausted. Here the
-    bound on waiters is the policy's: what is beyond it is refused in good form, and nobody else notices."""
+    """Two hundred at once, on Redis. There: a hundred got errors, because the pool of connections was exhausted. Here
+    the bound on waiters is the policy's: what is beyond it is refused in good form, and nobody else notices."""
     gate = Gate()
     with processes.proxy(tmp_path / "p", policies, tool.url, database.url) as proxy:
         house = House(proxy, tool)

@@ -1,4 +1,4 @@
-"""Policies that change under a running proxy (fault 61): a good change takes force, a bad one changes nothing but the log."""
+"""Policies that change under a running proxy (fault 61): a good change takes force, a bad one is told, no more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.fault(61)
 
 
 def test_bad_policy_at_start_ends_with_its_faults_on_stderr(tmp_path: Path, tool: Tool) -> None:
-    """There is no last good set yet: the process says what is wrong, where, and ends with 1; nothing was listened on."""
+    """There is no last good set yet: the process says what is wrong, and where, and ends with 1 before it listens."""
     wrong = policy("act", "timeouts: {connect: soon}", "onMissing: perhaps") + policy("act")
     policies = policy_folder(tmp_path / "policies", wrong)
     store = processes.sqlite_url(tmp_path)
@@ -38,7 +38,7 @@ def test_missing_folder_at_start_is_told(tmp_path: Path, tool: Tool) -> None:
 
 
 def test_good_change_takes_force_and_a_bad_one_keeps_the_last_good_set(tmp_path: Path, tool: Tool) -> None:
-    """Live, without a dropped connection: each change is counted and logged, and the calls in flight keep the rules that
+    """Live, without a dropped connection: each change is counted and logged, and calls in flight keep the rules that
     they began with."""
     folder = policy_folder(tmp_path / "policies", policy("act"))
     with processes.proxy(tmp_path / "p", folder, tool.url, processes.sqlite_url(tmp_path)) as proxy:

@@ -104,7 +104,7 @@ def test_second_attempt_at_the_other_proxy_joins_and_gets_the_same_bytes(lasting
 
 @pytest.mark.fault(2)
 def test_crowd_at_both_proxies_is_one_execution_and_one_subscription(lasting: Pair) -> None:
-    """Simultaneous duplicates at two proxies: one execution, everybody gets its bytes, one watch for all of a process."""
+    """Simultaneous duplicates at two proxies: one execution, its bytes for everybody, one watch for a whole process."""
     run, gate = lasting.one.run(), Gate()
     data = lasting.one.call(run, script=waits(gate, says(REPLY)))
     before = watches(lasting.one) + watches(lasting.other)

@@ -52,7 +52,7 @@ def await_recovery(house: House) -> None:
     until(lambda: house.ask(house.run()).status == 200, "the store is back")
 
 
-# -- away -----------------------------------------------------------------------------------------------------------------
+# -- away -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault(34)
@@ -101,7 +101,7 @@ def test_policy_may_forward_unprotected_while_the_store_is_away(distant: House, 
 def test_start_without_the_store_serves_reads_and_waits(
     tmp_path: Path, tool: Tool, relay: Relay, database: RedisDatabase
 ) -> None:
-    """A proxy that starts during an outage is not ready, serves reads, refuses writes, and begins when the store comes."""
+    """A proxy that starts in an outage is not ready, serves reads, refuses writes, and begins when the store comes."""
     relay.refusing = True
     folder = policy_folder(tmp_path / "several", POLICIES)
     with processes.proxy(tmp_path / "p", folder, tool.url, database.through(relay.port), started=False) as proxy:
@@ -121,7 +121,7 @@ def test_start_without_the_store_serves_reads_and_waits(
 def test_reply_known_while_the_store_is_away_is_given_kept_and_written_later(
     distant: House, relay: Relay, database: RedisDatabase, tmp_path: Path, policies: Path
 ) -> None:
-    """Everybody who waits gets the tool's answer, whoever asks next as well; once the store is back, so does anybody."""
+    """Everybody who waits gets the tool's answer, and so does who asks next; once the store is back, anybody does."""
     gate = Gate()
     data = distant.call("r", script=waits(gate, says(REPLY)))
     with distant.caller() as first, distant.caller() as joiner:
@@ -161,7 +161,7 @@ def test_reply_that_never_reaches_the_store_is_unknown_to_everybody_else(
     assert len(distant.executions("r")) == 1
 
 
-# -- slow -----------------------------------------------------------------------------------------------------------------
+# -- slow -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault(46)
@@ -206,7 +206,7 @@ def test_stalled_settlement_answers_its_caller_all_the_same(distant: House, rela
     assert len(distant.executions("r")) == 1
 
 
-# -- full -----------------------------------------------------------------------------------------------------------------
+# -- full -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault(44)
@@ -236,7 +236,7 @@ def test_redis_out_of_memory_refuses_writes_and_keeps_known_results(tmp_path: Pa
 
 @pytest.mark.fault(52)
 def test_full_disk_refuses_writes_and_keeps_known_results(tmp_path: Path, policies: Path, tool: Tool) -> None:
-    """SQLite cannot write: claims are refused with nothing sent, a known reply is given and written once there is room."""
+    """SQLite cannot write: claims are refused, nothing is sent; a known reply is given, and written when it can be."""
     store = processes.sqlite_url(tmp_path)
     with processes.proxy(tmp_path / "p", policies, tool.url, store) as proxy:
         house, gate = House(proxy, tool), Gate()
@@ -247,7 +247,7 @@ def test_full_disk_refuses_writes_and_keeps_known_results(tmp_path: Path, polici
             _limit_files(proxy, 4_096)
             gate.open()
             assert caller.answer().said == (200, "executed", "")
-        assert until(lambda: (one := house.ask(house.run())).said == REFUSED and one)
+        until(lambda: house.ask(house.run()).said == REFUSED)
         assert house.ask("r").said == REFUSED
         assert not tool.executions("r")
         assert proxy.get("/readyz")[0] == 200
@@ -285,7 +285,7 @@ def test_ledger_that_another_program_has_locked_is_waited_for(tmp_path: Path, po
     assert not tool.executions("new")
 
 
-# -- spoiled --------------------------------------------------------------------------------------------------------------
+# -- spoiled --------------------------------------------------------------------------------------------------------
 
 
 def _spoil(database: RedisDatabase, operation: str) -> None:

@@ -1,4 +1,4 @@
-"""What tools do to a sidecar, seen through all of it: by the first caller, by a joiner, by whoever asks later (19 to 33)."""
+"""What tools do to a sidecar (faults 19 to 33), as the first caller sees it, a joiner, and whoever asks later."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def whole(status: bytes, body: bytes = b"{}", *fields: bytes) -> bytes:
     return head + b"\r\n" + body
 
 
-# -- provably not sent ----------------------------------------------------------------------------------------------------
+# -- provably not sent ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault(19)
@@ -59,7 +59,7 @@ def whole(status: bytes, body: bytes = b"{}", *fields: bytes) -> bytes:
     [("refused", 502, "connect"), ("silent", 504, "connect"), ("nameless", 502, "resolve"), ("untrusted", 502, "tls")],
 )
 def test_tool_that_cannot_be_reached_leaves_the_key_free(house: House, tool: str, status: int, phase: str) -> None:
-    """No byte was written: the answer says that it did not run and that a retry is safe, and the next one is forwarded."""
+    """No byte was written: the answer says that it did not run and that a retry is safe, and the next is forwarded."""
     run = house.run()
     for attempt in (1, 2):
         answer = house.ask(run, tool=tool)
@@ -87,7 +87,7 @@ def test_read_of_a_tool_that_cannot_be_reached_is_told_so(house: House) -> None:
     assert answer.said == (502, "", "not-sent")
 
 
-# -- it may have run ------------------------------------------------------------------------------------------------------
+# -- it may have run ------------------------------------------------------------------------------------------------
 
 LOST = {
     "closed without a byte": ends_after(b""),
@@ -266,7 +266,7 @@ def test_tool_that_falls_silent_in_its_body_is_unknown_and_listened_to(house: Ho
     assert len(house.executions(run)) == 1
 
 
-# -- what a reply means ---------------------------------------------------------------------------------------------------
+# -- what a reply means ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault(26)
@@ -388,7 +388,7 @@ def test_bytes_after_a_reply_poison_nobody(house: House, surplus: bytes, reply: 
     assert first.connection != second.connection
 
 
-# -- replies that are not kept --------------------------------------------------------------------------------------------
+# -- replies that are not kept --------------------------------------------------------------------------------------
 
 
 def chunked(*pieces: bytes) -> bytes:
@@ -486,7 +486,7 @@ def test_large_reply_whose_tool_falls_silent_is_cut_in_time(house: House) -> Non
 @pytest.mark.fault(30)
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_hang_up_on_a_reply_that_is_not_kept_reaches_the_tool(house: House, how: str) -> None:
-    """From the moment that a reply streams, its first caller's end is the tool's; the record says completed all the same."""
+    """Once a reply streams, its first caller's end is the tool's as well; the record says completed all the same."""
     run, hung_up = house.run(), Gate()
 
     def quiet_stream(wire: Wire, execution: Execution) -> None:

@@ -167,7 +167,7 @@ class Tool:
         assert not self._failures, self._failures
 
     def script(self, script: Script, *, reads_body: bool = True) -> bytes:
-        """Return the name by which requests ask for `script`; without `reads_body` it gets the connection after the head."""
+        """Return the name by which requests ask for `script`; without `reads_body` it starts right after the head."""
         name = b"s%d" % next(self._numbers)
         self._scripts[name] = (script, reads_body)
         return name
