@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,20 +26,16 @@ from hypothesis.stateful import (
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ledger.key import Ref
 from ledger.records import Completed, Free, InFlight, Record, Unknown
-from ledger.store import Store
-from ledger.stores.memory import MemoryStore
-from ledger.stores.redis import RedisStore
-from ledger.stores.sqlite import SqliteStore
 from policies.model import Retry, Timeouts
 from proxy.answer import Answer
 from proxy.forward import Lost, NotSent, Replied
+from tests.ledger.grounds import Ground, MemoryGround, RedisGround, SqliteGround
 from tests.ledger.redis_server import RedisServer
-from tests.proxy.elsewhere import Elsewhere, another_loop
+from tests.proxy.elsewhere import another_loop
 from tests.proxy.scripted import Answers, Attempt, Cuts, Prompted, Refuses
 from tests.proxy.virtual import VirtualLoop
-from tests.proxy.world import EPOCH_MS, LEASE_MS, POLICY, Process, World, arrival, told
+from tests.proxy.world import LEASE_MS, POLICY, Process, World, arrival, told
 
 T = TypeVar("T")
 CALLS = ("call_1", "call_2", "call_3")
@@ -51,88 +45,6 @@ ANSWERED_WITHIN_S = 45.0
 
 SWEPT_WITHIN_S = 15 + 6
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-
-
-class Ground(Protocol):
-    """Where histories take place: a store for each example, seen by two processes, and a way for leases to lapse."""
-
-    def open(self, loop: VirtualLoop) -> tuple[Store, Store]:
-        """Return an empty store as each of two processes sees it, not started yet."""
-
-    def lapse(self, ref: Ref, loop: VirtualLoop) -> None:
-        """Let the lease at `ref` run out, where virtual time does not do that."""
-
-    def over(self) -> None:
-        """The example has ended, and its stores are closed."""
-
-
-class MemoryGround:
-    """In virtual time altogether."""
-
-    def open(self, loop: VirtualLoop) -> tuple[Store, Store]:
-        """See `Ground.open`."""
-        store = MemoryStore(lambda: EPOCH_MS + round(loop.time() * 1_000))
-        return store, store
-
-    def lapse(self, ref: Ref, loop: VirtualLoop) -> None:
-        """See `Ground.lapse`."""
-
-    def over(self) -> None:
-        """See `Ground.over`."""
-
-
-class SqliteGround:
-    """A file of its own for each example; its leases go by virtual time."""
-
-    def __init__(self, there: asyncio.AbstractEventLoop) -> None:
-        self._there = there
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-
-    def open(self, loop: VirtualLoop) -> tuple[Store, Store]:
-        """See `Ground.open`."""
-        self._folder = tempfile.TemporaryDirectory(prefix="histories-")
-        path = str(Path(self._folder.name) / "ledger.db")
-        store = SqliteStore(path, deadline_ms=20_000, clock=lambda: EPOCH_MS + round(loop.time() * 1_000))
-        seen = Elsewhere(store, self._there)
-        return seen, seen
-
-    def lapse(self, ref: Ref, loop: VirtualLoop) -> None:
-        """See `Ground.lapse`."""
-
-    def over(self) -> None:
-        """See `Ground.over`."""
-        if self._folder is not None:
-            self._folder.cleanup()
-
-
-class RedisGround:
-    """One server, emptied for each example. Its clock is real: a lease lapses because it is made as short as can be."""
-
-    def __init__(self, there: asyncio.AbstractEventLoop, server: RedisServer) -> None:
-        self._there = there
-        self._server = server
-        self._stores: list[Store] = []
-
-    def open(self, loop: VirtualLoop) -> tuple[Store, Store]:
-        """See `Ground.open`."""
-        self._server.ask("FLUSHALL")
-        one, other = (Elsewhere(RedisStore(self._server.url, deadline_ms=10_000), self._there) for _ in range(2))
-        self._stores = [one, other]
-        return one, other
-
-    def lapse(self, ref: Ref, loop: VirtualLoop) -> None:
-        """See `Ground.lapse`."""
-
-        async def lapsed() -> None:
-            present = await self._stores[0].read(ref)
-            while present is not None and present.lease_left_ms is not None and present.lease_left_ms > 0:
-                await self._stores[0].renew(ref, present.version, 1)
-                present = await self._stores[0].read(ref)
-
-        loop.run_until_complete(lapsed())
-
-    def over(self) -> None:
-        """See `Ground.over`."""
 
 
 class Asked(Struct):

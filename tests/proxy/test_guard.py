@@ -11,15 +11,10 @@ from msgspec.structs import replace
 from ledger.records import Completed
 from policies.model import Limits, Timeouts
 from proxy import guard
+from tests.proxy.rows import EXECUTED, IN_FLIGHT, JOINED, OVERLOADED, REPLAYED, UNKNOWN
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses
 from tests.proxy.virtual import in_virtual_time, now, until
 from tests.proxy.world import POLICY, arrival, field, outcome, told, world
-
-EXECUTED, JOINED, REPLAYED = (200, "", "executed"), (200, "", "joined"), (200, "", "replayed")
-UNKNOWN = (409, "outcome-unknown", "unknown")
-IN_FLIGHT = (409, "in-flight", "refused")
-OVERLOADED = (503, "overloaded", "refused")
-
 
 # -- patience --------------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from ledger.records import Completed, InFlight, Unknown
 from policies.model import Limits, Timeouts
 from proxy.leases import BATCH
+from tests.proxy.rows import UNKNOWN
 from tests.proxy.scripted import Answers, Hangs
 from tests.proxy.virtual import in_virtual_time, now, until
 from tests.proxy.world import POLICY, World, arrival, told, world
 
 TOOL = "create_ticket"
 SLOW = replace(POLICY, timeouts=Timeouts(upstream_ms=90_000), limits=Limits(in_flight=1_000))
-UNKNOWN = (409, "outcome-unknown", "unknown")
 
 
 async def abandon(story: World, number: int) -> None:
