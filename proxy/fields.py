@@ -32,10 +32,12 @@ _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 class Incoming:
     """A request's fields, sorted in one pass.
 
-    controls       lower-case name to text, for correlation fields and whatever policies name. onward         what goes
-    to the tool, without framing. content_type   lower-case, empty if absent. patience_ms    from `Prefer: wait=N` (RFC
-    7240, 4.3), else None. host_at        where Host is among them, -1 if it is missing. upgrades       another protocol
-    was asked for; it is not offered, and what follows the request is lost in the parser.
+    controls      lower-case name to text, for correlation fields and whatever policies name.
+    onward        what goes to the tool, without framing.
+    content_type  lower-case, empty if absent.
+    patience_ms   from `Prefer: wait=N` (RFC 7240, 4.3), else None.
+    host_at       where Host is among them, -1 if it is missing.
+    upgrades      another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
     __slots__ = ("content_length", "content_type", "controls", "expects_continue", "host_at", "onward", "patience_ms",

@@ -66,10 +66,11 @@ class Guard:
         """Answer one keyed call: forwarded at most once, however often it is asked."""
         works = self._works
         operation = arrival.ref.operation
-        patience = _patience(arrival)
+        patience: Patience | None = None  # most replays need none
         for _ in range(LOOKS_MAX):
             execution = works.joints.get(operation)
             if execution is not None:
+                patience = patience or _patience(arrival)
                 found = await self._join(arrival, execution, patience)
             elif (kept := works.replays.get(operation)) is not None:
                 if kept.record.fingerprint != arrival.fingerprint:
@@ -86,6 +87,7 @@ class Guard:
                     operation,
                 )
             else:
+                patience = patience or _patience(arrival)
                 found = await self._first(arrival, Execution(works, arrival), patience)
             if found is not None:
                 return found

@@ -11,14 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.records import Completed, Unknown
-from policies.model import Predicate, ResultRules, Retry, Selector, Timeouts
+from policies.model import ResultRules, Retry, Timeouts
 from tests.proxy.rows import EXECUTED, JOINED, LOST, NOT_SENT, REPLAYED, TIMED_OUT, UNKNOWN, row
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses, Step
 from tests.proxy.virtual import in_virtual_time, now, until
 from tests.proxy.world import POLICY, arrival, field, outcome, told, world
-
-FAILED_IF = (Predicate(Selector("body", "/isError"), "==", literal=True),)
-
 
 # -- replied ---------------------------------------------------------------------------------------------------------
 
