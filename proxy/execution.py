@@ -34,10 +34,11 @@ class Execution(Joint):
     version  of our last write, which `record` is the content of: what the next settlement builds on.
     leased   the version whose lease we renew: the same, unless somebody has noted something in the record since.
     left     the first caller was answered without the tool's reply.
+    counted  among the tool's calls in flight here: a claim on its way, or ours.
     """
 
     __slots__ = ("_cut_short", "_forwarding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
-                 "leased", "left", "pending", "task", "token", "upstream_s", "version", "works")  # fmt: skip
+                 "counted", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works")  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class Execution(Joint):
         self.version = ""
         self.leased = ""
         self.left = False
+        self.counted = True
         self.pending = False
         self.upstream_s = 0.0
         self._sent = False
@@ -83,8 +85,10 @@ class Execution(Joint):
         try:
             if await self._claim():
                 await self._forward()
-            elif not self.ended:
-                await self._watch()
+            else:
+                self.works.only_watched(self)
+                if not self.ended:
+                    await self._watch()
         except CorruptRecord as error:
             self.foreign = str(error)
             self.works.corrupt("record.corrupt", self.arrival.ref, error)

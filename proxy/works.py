@@ -64,10 +64,15 @@ class Works:
         self.joints[execution.arrival.ref.operation] = execution
         self.in_flight[tool] = self.in_flight.get(tool, 0) + 1
 
+    def only_watched(self, execution: Execution) -> None:
+        """The key turned out to be somebody else's: nothing of it is in flight here."""
+        execution.counted = False
+        self.in_flight[execution.arrival.policy.tool] -= 1
+
     def released(self, execution: Execution) -> None:
         """The execution's task is over: let its operation go, unless its result still waits for the store."""
-        tool = execution.arrival.policy.tool
-        self.in_flight[tool] -= 1
+        if execution.counted:
+            self.in_flight[execution.arrival.policy.tool] -= 1
         if not (execution.pending and not isinstance(execution.record, Free)):
             self._forget(execution)
 

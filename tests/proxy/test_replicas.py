@@ -20,8 +20,10 @@ from tests.proxy.tools import Gate, Script, Tool, ends_after, says, waits
 
 LEASE_S = 3.0
 REPLY = b"HTTP/1.1 200 OK\r\nX-Kept: yes\r\nContent-Length: 6\r\n\r\nticket"
-POLICIES = policy("act", "limits: {waitersPerKey: 1000}") + policy(
-    "quick", "timeouts: {connect: 300ms, upstream: 350ms, hold: 10s, late: 20s}"
+POLICIES = (
+    policy("act", "limits: {waitersPerKey: 1000}")
+    + policy("quick", "timeouts: {connect: 300ms, upstream: 350ms, hold: 10s, late: 20s}")
+    + policy("narrow", "limits: {inFlight: 2}")
 )
 
 
@@ -265,3 +267,24 @@ def test_lease_of_a_slow_tool_is_renewed_for_as_long_as_it_takes(pair: Pair) -> 
         gate.open()
         assert (first.answer().outcome, second.answer().outcome) == ("executed", "joined")
     assert len(pair.tool.executions("r")) == 1
+
+
+def test_joiners_of_another_proxys_calls_take_no_place_in_flight(lasting: Pair) -> None:
+    """`limits.inFlight` counts what this process has with the tool: whoever only waits here for the other one's forwards
+    keeps nobody from a forward of their own."""
+    runs, gate = [lasting.one.run() for _ in range(4)], Gate()
+    data = [lasting.one.call(run, tool="narrow", script=waits(gate)) for run in runs]
+    before = watches(lasting.other)
+    with contextlib.ExitStack() as stack:
+        first = [stack.enter_context(lasting.one.caller()).send(one) for one in data[:2]]
+        for run in runs[:2]:
+            lasting.tool.await_executions(run)
+        joined = [stack.enter_context(lasting.other.caller()).send(one) for one in data[:2]]
+        until(lambda: watches(lasting.other) >= before + 2)
+        own = [stack.enter_context(lasting.other.caller()).send(one) for one in data[2:]]
+        for run in runs[2:]:
+            lasting.tool.await_executions(run)
+        assert lasting.other.ask(lasting.one.run(), tool="narrow").said == (503, "refused", "overloaded")
+        gate.open()
+        assert [caller.answer().outcome for caller in first + own] == ["executed"] * 4
+        assert [caller.answer().outcome for caller in joined] == ["joined"] * 2
