@@ -22,7 +22,7 @@ from proxy.books import Books
 from proxy.data_port import DataPort
 from proxy.execution import SHUTDOWN
 from proxy.guard import Guard
-from proxy.health_port import Health, health_app, watch_lag
+from proxy.health_port import Health, health_runner, watch_lag
 from proxy.leases import Leases
 from proxy.log import Level, Log
 from proxy.metrics import Metrics
@@ -101,7 +101,7 @@ class Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         stack.callback(self.log.flush)
-        runner = web.AppRunner(health_app(self.health, self.metrics), access_log=None, handle_signals=False)
+        runner = health_runner(self.health, self.metrics)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, *settings.health)

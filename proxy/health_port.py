@@ -10,6 +10,9 @@ from prometheus_client.exposition import choose_encoder
 
 from proxy.metrics import Metrics
 
+HEADER_S = 10.0
+"""For a request's head to be whole, and for an idle connection to be used again, as on the data port."""
+
 LAG_TICK_S = 0.5
 LAG_ALIVE_MAX_S = 10.0
 """An event loop that is held up for longer serves nobody; restarting it is the lesser harm."""
@@ -59,6 +62,13 @@ def health_app(health: Health, metrics: Metrics) -> web.Application:
         ]
     )
     return app
+
+
+def health_runner(health: Health, metrics: Metrics) -> web.AppRunner:
+    """Return what serves the port. aiohttp would wait an hour for a head or for the next request (its keep-alive time
+    bounds both), on a port that the whole network may reach."""
+    app = health_app(health, metrics)
+    return web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=HEADER_S)
 
 
 def _say(good: bool, yes: str, no: str) -> web.Response:

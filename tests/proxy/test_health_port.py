@@ -10,10 +10,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.health_port import LAG_ALIVE_MAX_S, LAG_TICK_S, Health, health_app, watch_lag
+from proxy.health_port import LAG_ALIVE_MAX_S, LAG_TICK_S, Health, health_app, health_runner, watch_lag
 from proxy.metrics import Metrics
 from tests.proxy import processes
 from tests.proxy.house import House
@@ -127,6 +128,22 @@ async def test_livez_fails_when_the_loop_was_held_up_for_too_long() -> None:
         assert "10.0 s" in await answer.text()
         health.lag_s = 0.0
         assert (await client.get("/livez")).status == 200
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_connection_that_does_nothing_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """A head that is not whole in time, and a connection that idles, hold no descriptor for long."""
+    monkeypatch.setattr("proxy.health_port.HEADER_S", 0.1)
+    runner = health_runner(Health(), Metrics())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    writer.write(sent)
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 404") == sent.endswith(b"\r\n\r\n")
+    writer.close()
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize(("path", "change"), [("/readyz", "ready"), ("/startupz", "started")])
