@@ -23,6 +23,7 @@ ALWAYS_CONTROL = frozenset((*CORRELATION, b"x-tenant-id", b"idempotency-key"))
 SPELLINGS_MAX = 1_000
 """Names remembered; a flood of made-up ones starts the memory anew."""
 
+CREDENTIAL = b"authorization"
 VIA = (b"Via", b"1.1 holdfast")
 
 _REQUEST_DROPPED = HOP_BY_HOP | {b"content-length", b"expect", b"http2-settings"}
@@ -33,6 +34,7 @@ class Incoming:
     """A request's fields, sorted in one pass.
 
     controls      lower-case name to text, for correlation fields and whatever policies name.
+    credential    what Authorization says, if a policy looks at it; of any length.
     onward        what goes to the tool, without framing.
     content_type  lower-case, empty if absent.
     patience_ms   from `Prefer: wait=N` (RFC 7240, 4.3), else None.
@@ -40,8 +42,8 @@ class Incoming:
     upgrades      another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
-    __slots__ = ("content_length", "content_type", "controls", "expects_continue", "host_at", "onward", "patience_ms",
-                 "transfer_encoding", "upgrades")  # fmt: skip
+    __slots__ = ("content_length", "content_type", "controls", "credential", "expects_continue", "host_at", "onward",
+                 "patience_ms", "transfer_encoding", "upgrades")  # fmt: skip
 
     def __init__(self) -> None:
         self.controls: dict[bytes, str] = {}
@@ -53,6 +55,7 @@ class Incoming:
         self.patience_ms: int | None = None
         self.upgrades = False
         self.host_at = -1
+        self.credential: str | None = None
 
     def for_tool(self, authority: bytes, *, replace: bool) -> Headers:
         """Return the fields that go to the tool. A request without Host (HTTP/1.0) gets the tool's `authority`, and so
@@ -62,10 +65,6 @@ class Incoming:
         if replace:
             self.onward[self.host_at] = (self.onward[self.host_at][0], authority)
         return tuple(self.onward)
-
-    def text(self, name: bytes) -> str:
-        """Return a control field, empty if absent. Bytes that are no UTF-8 survive as surrogates."""
-        return self.controls.get(name, "")
 
 
 _PLAIN, _CONTROL, _SECRET, _FRAMING, _CONTENT_TYPE, _HOST, _PREFER, _OURS_PART, _IMITATION = range(9)
@@ -90,21 +89,19 @@ class Sorter:
         result = Incoming()
         onward, known, controls = result.onward, self._known, result.controls
         connection = False
+        found = 0
         for field in raw:
-            spelling, value = field
-            part, name = known.get(spelling) or self._learn(spelling)
-            if part == _PLAIN:
-                onward.append(field)
-            elif part == _CONTROL:
-                text = value.decode("utf-8", "surrogateescape")
-                if name in controls or len(value) > CONTROL_BYTES_MAX or not (text.isascii() and text.isprintable()):
-                    raise _bad_control(name, value, doubled=name in controls)
-                controls[name] = text
-                onward.append(field)
+            part, name = known.get(field[0]) or self._learn(field[0])
+            if part == _CONTROL:
+                controls[name] = str(field[1], "utf-8", "surrogateescape")
+                found += 1
             elif part == _FRAMING:
-                connection = _note_framing(result, name, value) or connection
-            else:
-                _take_other(result, part, name, field)
+                connection = _note_framing(result, name, field[1]) or connection
+                continue
+            elif part and not _take_other(result, part, name, field):
+                continue
+            onward.append(field)
+        _check_controls(raw, known, controls, found)
         if connection:
             _drop(result, connection_tokens(raw) - self._controls - {b"host"})
         return result
@@ -118,7 +115,7 @@ class Sorter:
 
     def _part(self, name: bytes) -> int:
         if name in self._controls:
-            return _SECRET if name == b"authorization" else _CONTROL
+            return _SECRET if name == CREDENTIAL else _CONTROL
         if name in _REQUEST_DROPPED:
             return _FRAMING
         if name.startswith(OURS):
@@ -128,27 +125,44 @@ class Sorter:
         return _NAMED_PARTS.get(name, _PLAIN)
 
 
-def _take_other(result: Incoming, part: int, name: bytes, field: Header) -> None:
-    """Take a field that is neither plain nor a control nor framing."""
+def _take_other(result: Incoming, part: int, name: bytes, field: Header) -> bool:
+    """Take a field that is neither plain nor a control nor framing; say whether it goes on to the tool."""
     if part == _HOST:
         if result.host_at >= 0:
             raise Refused(Kind.BAD_REQUEST, "Host appears twice", close=True)
         result.host_at = len(result.onward)
-    elif part == _CONTENT_TYPE:
+        return True
+    if part == _CONTENT_TYPE:
         result.content_type = field[1].lower()
-    elif part == _SECRET:
+        return True
+    if part == _SECRET:
         # A credential may be long, and is looked at by nobody but the fingerprint.
-        if name in result.controls:
+        if result.credential is not None:
             raise _bad_control(name, field[1], doubled=True)
-        result.controls[name] = field[1].decode("utf-8", "surrogateescape")
-    elif part == _PREFER:
+        result.credential = field[1].decode("utf-8", "surrogateescape")
+        return True
+    if part == _PREFER:
         _take_preference(result, field)
-        return
     elif part == _IMITATION:
         raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens")
-    else:
+    return False
+
+
+def _check_controls(
+    raw: Headers, known: dict[bytes, tuple[int, bytes]], controls: dict[bytes, str], found: int
+) -> None:
+    """Look at all control fields at once, and at each only if one of them is bad."""
+    texts = "".join(controls.values())
+    if found == len(controls) and len(texts) <= CONTROL_BYTES_MAX and texts.isascii() and texts.isprintable():
         return
-    result.onward.append(field)
+    seen = set()
+    for spelling, value in raw:
+        part, name = known[spelling]
+        if part == _CONTROL:
+            text = str(value, "utf-8", "surrogateescape")
+            if name in seen or len(value) > CONTROL_BYTES_MAX or not (text.isascii() and text.isprintable()):
+                raise _bad_control(name, value, doubled=name in seen)
+            seen.add(name)
 
 
 def _bad_control(name: bytes, value: bytes, *, doubled: bool) -> Refused:
@@ -191,10 +205,11 @@ def _take_preference(result: Incoming, field: Header) -> None:
     for preference in field[1].split(b","):
         name, _, value = preference.strip().partition(b"=")
         if name.strip().lower() == b"wait":
-            seconds = value.strip().strip(b'"')
+            seconds = value.partition(b";")[0].strip().strip(b'"')
             if not seconds.isdigit() or len(seconds) > 6:
                 raise Refused(Kind.BAD_REQUEST, "Prefer: wait is not a whole number of seconds")
-            result.patience_ms = int(seconds) * 1_000
+            if result.patience_ms is None:  # of a preference that stands twice the first counts (RFC 7240, 2)
+                result.patience_ms = int(seconds) * 1_000
         elif preference.strip():
             others.append(preference.strip())
     if others:

@@ -228,6 +228,19 @@ def test_patience_of_a_first_caller_ends_in_time_and_the_forward_goes_on(house: 
     assert execution.get(b"Prefer") == b"handling=strict"
 
 
+@pytest.mark.parametrize("wait", ["wait=0", 'wait="0"', "wait=0;x=1", "respond-async, WAIT = 0, wait=20"])
+def test_patience_is_read_in_every_spelling(house: House, wait: str) -> None:
+    """RFC 7240: a value may be quoted and have parameters, and of two the first counts."""
+    run, gate = house.run(), Gate()
+    data = house.call(run, script=waits(gate))
+    with house.caller() as first:
+        first.send(data)
+        gate.await_reached()
+        assert house.ask(run, ("Prefer", wait)).said == (409, "refused", "in-flight")
+        gate.open()
+        assert first.answer().status == 200
+
+
 def test_joiner_is_held_for_as_long_as_the_policy_or_its_own_patience_says(house: House) -> None:
     """A duplicate of a call that takes longer than `hold` is told so with a 409, and never forwarded."""
     run, gate = house.run(), Gate()
