@@ -9,7 +9,7 @@ from ledger.key import Key
 from ledger.records import Call
 from policies.model import Selector, ToolPolicy
 from policies.selector import find, text_of
-from proxy.fields import CALL, RUN, STEP, THREAD, USER, Incoming
+from proxy.fields import CALL, CREDENTIAL, RUN, STEP, THREAD, USER, Incoming
 from proxy.problems import Kind, Refused
 
 IDEMPOTENCY_KEY = b"idempotency-key"
@@ -31,7 +31,7 @@ class Finder:
     def find(self, incoming: Incoming, body: bytes) -> str | None:
         """Return what the selector finds; None or nothing if it finds nothing."""
         if self._header:
-            text = incoming.controls.get(self._header)
+            text = incoming.credential if self._header == CREDENTIAL else incoming.controls.get(self._header)
             return _bare(text) if text and self._quoted else text
         return text_of(find(self._pointer, _document(body))) if self._pointer else self._constant
 
