@@ -33,6 +33,7 @@ from proxy.works import Works
 PATIENCE_MARGIN_MS = 200
 """The answer comes this much before the caller's patience ends (contract, section 6)."""
 
+VERSIONS = (HttpVersion11, HttpVersion10)
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 NO_CALL = Call()
 
@@ -186,7 +187,7 @@ class Caller:
 
 def _check_form(request: web.BaseRequest) -> None:
     """Refuse request lines that mean something else to others on the way (RFC 9112, 3.2)."""
-    if request.version not in {HttpVersion11, HttpVersion10}:
+    if request.version not in VERSIONS:
         raise Refused(Kind.VERSION_REFUSED, "HTTP/1.1 and HTTP/1.0 are spoken here", close=True)
     if request.method in REFUSED_METHODS:
         raise Refused(Kind.METHOD_REFUSED, f"{request.method} is not forwarded", close=True)
