@@ -162,7 +162,7 @@ class Execution(Joint):
         self.owned = True
         self.record = record
         if self.held:
-            self.wake()  # who asks for something else with the same key need not wait for the tool to hear so
+            self.wake()  # they have joined a call in flight; or ask for something else, and need not wait to hear so
 
     # -- the forward ---------------------------------------------------------------------------------------------
 

@@ -150,14 +150,13 @@ class Guard:
         loop = asyncio.get_running_loop()
         if execution.held >= arrival.policy.limits.waiters_per_key or self._waiting >= WAITERS_MAX:
             return answer.refusal(Kind.OVERLOADED, "too many callers wait for this call", arrival.ref.operation)
-        claiming = execution.record is None
         joined = False
         self._waiting += 1
         execution.held += 1
         try:
             while True:
                 record = execution.record
-                joined = joined or isinstance(record, InFlight) or (claiming and execution.owned)
+                joined = joined or isinstance(record, InFlight)
                 if execution.ended:
                     break
                 if record is not None and record.fingerprint != arrival.fingerprint:

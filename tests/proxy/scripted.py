@@ -79,6 +79,7 @@ class Attempt(Struct):
     operation: str
     gate: Gate
     acted: bool = False
+    execution: int = 0
     ended: bool = False
     outcome: Outcome | None = None
 
@@ -140,11 +141,11 @@ class Tool:
         self.prompts[operation] = asyncio.get_running_loop().create_future()
         return await self.prompts[operation]
 
-    def reply(self, step: Answers, operation: str) -> Replied:
+    def reply(self, step: Answers, attempt: Attempt) -> Replied:
         """Return the reply that `step` describes."""
         body = step.body
         if body is None:
-            body = b'{"operation": "%b", "execution": %d}' % (operation.encode(), self.executions[operation])
+            body = b'{"operation": "%b", "execution": %d}' % (attempt.operation.encode(), attempt.execution)
         stream = None
         if step.pieces is not None:
             stream = Piecemeal(step.pieces)
@@ -194,10 +195,11 @@ class ScriptedForward:
         assert not isinstance(step, Breaks)
         attempt.acted = step.executed if isinstance(step, Answers) else step.acts
         tool.executions[attempt.operation] += attempt.acted
+        attempt.execution = tool.executions[attempt.operation]
         if isinstance(step, Hangs):
             await asyncio.Event().wait()
         end = await tool.prompted(attempt.operation) if isinstance(step, Prompted) else step
         assert isinstance(end, Answers | Cuts)
         await asyncio.sleep(end.after_s)
         await self._gate.network("receive")
-        return tool.reply(end, attempt.operation) if isinstance(end, Answers) else Lost("connection reset")
+        return tool.reply(end, attempt) if isinstance(end, Answers) else Lost("connection reset")

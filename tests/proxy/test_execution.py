@@ -74,6 +74,22 @@ async def test_stream_whose_caller_leaves_while_the_record_settles_is_closed() -
         assert story.tool.streams[0].closed
 
 
+@in_virtual_time
+async def test_watch_that_nobody_waits_at_ends() -> None:
+    """Its last caller has lost patience: the store is not asked any more, however long the forward elsewhere takes."""
+    policy = replace(POLICY, timeouts=Timeouts(upstream_ms=60_000))
+    async with world() as story:
+        story.tool.will(Answers(after_s=50))
+        story.a.ask(arrival(policy=policy))
+        await until(1)
+        await story.b.answer(arrival(policy=policy, patience_s=1))
+        await until(5)
+        assert story.b.works.joints == {}
+        watched = story.b.gate.steps.count("watch")
+        await until(20)
+        assert story.b.gate.steps.count("watch") == watched
+
+
 # -- the tool's time -------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +182,17 @@ async def test_tool_is_told_operation_and_attempt() -> None:
         assert {headers[b"Holdfast-Operation"].decode() for headers in sent} == {
             field(answer, "Holdfast-Operation") for answer in answers
         }
+
+
+@in_virtual_time
+async def test_time_that_the_tool_took_is_told_apart_from_ours() -> None:
+    """Every try counts, and no pause in between; the log and the metrics say what Holdfast added."""
+    async with world() as story:
+        story.tool.will(Refuses(after_s=1), Answers(after_s=2))
+        answer = await story.a.answer(arrival(policy=replace(POLICY, retry=Retry(attempts=2, backoff_base_ms=5_000))))
+        assert answer.upstream_s == pytest.approx(3, abs=0.01)
+        assert (answer.upstream_status, answer.attempt) == (200, 1)
+        assert now() > 6
 
 
 @in_virtual_time

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ledger.records import Completed, InFlight
 from policies.model import Timeouts
 from tests.proxy.gate import Wrong
-from tests.proxy.rows import EXECUTED, IN_FLIGHT, REPLAYED, STORE_DOWN, TIMED_OUT, UNKNOWN
+from tests.proxy.rows import EXECUTED, IN_FLIGHT, LOST, REPLAYED, STORE_DOWN, TIMED_OUT, UNKNOWN
 from tests.proxy.scripted import Answers, Cuts, Hangs
 from tests.proxy.virtual import in_virtual_time, now, until
 from tests.proxy.world import POLICY, arrival, field, told, world
@@ -114,6 +114,23 @@ async def test_store_away_for_longer_than_the_lease_makes_it_unknown_and_then_co
         await until(35)
         assert told(await story.b.answer()) == REPLAYED
         assert story.tool.dialled == 1
+
+
+@pytest.mark.fault(35)
+@in_virtual_time
+async def test_unknown_that_the_store_has_not_heard_of_is_told_here() -> None:
+    """This process knows that the reply was lost; it need not ask a store that is away."""
+    async with world() as story:
+        story.tool.will(Cuts())
+        first = story.a.ask()
+        await until(0.02)
+        story.a.gate.outage = True
+        assert told(await first) == LOST
+        assert told(await story.a.answer()) == UNKNOWN
+        assert story.tool.dialled == 1
+        story.a.gate.outage = False
+        await until(10)
+        assert told(await story.b.answer()) == UNKNOWN
 
 
 @pytest.mark.fault(37)

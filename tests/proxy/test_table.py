@@ -117,9 +117,11 @@ async def test_not_sent_is_tried_again_as_often_as_the_policy_says() -> None:
         got = await row(story, Answers(), policy)
         assert [told(got.first), told(got.beside), told(got.afar)] == [EXECUTED, JOINED, JOINED]
         assert (story.tool.dialled, story.tool.executed) == (3, 1)
-        story.tool.will(*[Refuses()] * 3)
+        story.tool.will(*[Refuses(after_s=0)] * 3)
+        start = now()
         assert told(await story.a.answer(arrival("call_2", policy=policy))) == NOT_SENT
         assert story.tool.dialled == 6
+        assert now() - start < 0.15 + 0.3 + 0.05  # two pauses, and none after the last try
 
 
 @pytest.mark.fault(20)

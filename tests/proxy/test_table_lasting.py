@@ -37,7 +37,7 @@ async def test_reply_beside_a_newer_claim_is_a_conflict() -> None:
         assert record.history[-1].what == "conflict"
         assert story.a.count("holdfast_late_conflicts_total", tool="create_ticket") == 1
         assert story.a.events("settled.conflict")[0]["level"] == "error"
-        replays = [await story.a.answer(), await story.b.answer()]
+        replays = [await process.answer() for process in (story.a, story.b, story.start("c"))]
         assert {answer.body for answer in replays} == {(await second).body}
 
 
