@@ -90,8 +90,8 @@ def _read_plain(body: bytes) -> Any:
     """Return the document if it is plain: ASCII, no floats, and written as encoders write it.
 
     Writing it anew gives the same bytes, so nothing in it (a doubled member, an escape, a digit of however large an
-    integer) was lost in reading, and its canonical form is what a sorting encoder writes. That takes a tenth of the careful way, which takes the rest;
-    `tests/ledger/test_fingerprint.py` holds the two against each other.
+    integer) was lost in reading, and its canonical form is what a sorting encoder writes. That takes a tenth of the
+    careful way, which takes the rest; `tests/ledger/test_fingerprint.py` holds the two against each other.
     """
     if not body.isascii():
         return _NOT_PLAIN

@@ -160,6 +160,7 @@ class Proxy:
             "proxy.started", listen=_shown(self.addresses["data"]), health=_shown(self.addresses["health"]),
             upstream=settings.upstream, store=self._store.name, policy=self._live.current.digest[:12],
         )  # fmt: skip
+        self._warn_of_grace(self._live.current)
 
     async def _drain(self) -> None:
         """Readiness off, claims for a little longer, forwards within the grace; the rest is unknown, written down."""
@@ -204,7 +205,15 @@ class Proxy:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
+    def _warn_of_grace(self, policies: PolicySet) -> None:
+        """Say so if a forward may outlast the drain (contract, section 6): it would end unknown."""
+        longest_ms = policies.longest_upstream_ms
+        if self._settings.grace_ms <= longest_ms:
+            detail = f"--grace is {self._settings.grace_ms} ms, and a tool may take {longest_ms} ms: raise --grace"
+            self.log.event("grace.short", level="warning", detail=detail)
+
     def _loaded(self, policies: PolicySet) -> None:
+        self._warn_of_grace(policies)
         self.metrics.policy_generation.set(policies.generation)
         self.metrics.policy_reloads.labels("accepted").inc()
         self.log.event("policies.accepted", generation=policies.generation, policy=policies.digest[:12])

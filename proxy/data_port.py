@@ -41,7 +41,7 @@ NO_CALL = Call()
 class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
-    __slots__ = ("call", "closes", "fingerprint", "operation", "policy", "start_s")
+    __slots__ = ("call", "closes", "fingerprint", "operation", "policy", "start_s", "trace_id")
 
     def __init__(self) -> None:
         self.start_s = time.perf_counter()
@@ -50,6 +50,7 @@ class Told:
         self.operation = ""
         self.fingerprint = ""
         self.closes = False
+        self.trace_id = ""
 
 
 class DataPort:
@@ -83,6 +84,7 @@ class DataPort:
         incoming = rules.fields.sort(request.raw_headers)
         # aiohttp's parser loses what it read beyond a declined upgrade, so nothing may follow one on its connection.
         told.closes = incoming.upgrades
+        told.trace_id = incoming.trace_id
         if incoming.host_at < 0 and request.version >= HttpVersion11:
             raise Refused(Kind.BAD_REQUEST, "the request has no Host (RFC 9112, 3.2)", close=True)
         if incoming.transfer_encoding:
@@ -156,7 +158,7 @@ class DataPort:
         works = self._works
         tool = told.policy.tool if told.policy is not None else ""
         works.metrics.answered(tool, given.outcome, seconds)
-        if given.upstream_s is not None and given.outcome != "read":
+        if given.upstream_s is not None and told.operation:
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
         if works.log.wants("info"):
             works.log.request(self._line(method, told, given, tool, seconds, sent))
@@ -167,7 +169,8 @@ class DataPort:
         return RequestLine(
             "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
             call.step_id, call.tool_call_id, mark, given.outcome, given.how, given.problem, given.attempt, method,
-            given.status, given.upstream_status, round(seconds * 1_000, 3), given.late, sent,
+            given.status, given.upstream_status, round(seconds * 1_000, 3), given.late, sent, told.trace_id,
+            self._rules.name,
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ if nobody needs it for the call's identity.
 from __future__ import annotations
 
 import functools
+import re
 
 from ledger.result import HOP_BY_HOP, OURS, connection_tokens
 from proxy.forward import Header, Headers
@@ -23,6 +24,7 @@ ALWAYS_CONTROL = frozenset((*CORRELATION, b"x-tenant-id", b"idempotency-key"))
 SPELLINGS_MAX = 1_000
 """Names remembered; a flood of made-up ones starts the memory anew."""
 
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
 CREDENTIAL = b"authorization"
 VIA = (b"Via", b"1.1 holdfast")
 
@@ -38,12 +40,13 @@ class Incoming:
     onward        what goes to the tool, without framing.
     content_type  lower-case, empty if absent.
     patience_ms   from `Prefer: wait=N` (RFC 7240, 4.3), else None.
+    trace_id      of a W3C traceparent, for the log; the field itself goes on to the tool.
     host_at       where Host is among them, -1 if it is missing.
     upgrades      another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
     __slots__ = ("content_length", "content_type", "controls", "credential", "expects_continue", "host_at", "onward",
-                 "patience_ms", "transfer_encoding", "upgrades")  # fmt: skip
+                 "patience_ms", "trace_id", "transfer_encoding", "upgrades")  # fmt: skip
 
     def __init__(self) -> None:
         self.controls: dict[bytes, str] = {}
@@ -56,6 +59,7 @@ class Incoming:
         self.upgrades = False
         self.host_at = -1
         self.credential: str | None = None
+        self.trace_id = ""
 
     def for_tool(self, authority: bytes, *, replace: bool) -> Headers:
         """Return the fields that go to the tool. A request without Host (HTTP/1.0) gets the tool's `authority`, and so
@@ -67,10 +71,10 @@ class Incoming:
         return tuple(self.onward)
 
 
-_PLAIN, _CONTROL, _SECRET, _FRAMING, _CONTENT_TYPE, _HOST, _PREFER, _OURS_PART, _IMITATION = range(9)
+_PLAIN, _CONTROL, _SECRET, _FRAMING, _CONTENT_TYPE, _HOST, _PREFER, _TRACE, _OURS_PART, _IMITATION = range(10)
 """What a request's field is to us. Plain numbers: an enum's member costs a function call each time it is named."""
 
-_NAMED_PARTS = {b"prefer": _PREFER, b"content-type": _CONTENT_TYPE, b"host": _HOST}
+_NAMED_PARTS = {b"prefer": _PREFER, b"content-type": _CONTENT_TYPE, b"host": _HOST, b"traceparent": _TRACE}
 
 
 class Sorter:
@@ -140,6 +144,10 @@ def _take_other(result: Incoming, part: int, name: bytes, field: Header) -> bool
         if result.credential is not None:
             raise _bad_control(name, field[1], doubled=True)
         result.credential = field[1].decode("utf-8", "surrogateescape")
+        return True
+    if part == _TRACE:
+        if _TRACEPARENT.fullmatch(field[1]):
+            result.trace_id = field[1][3:35].decode("ascii")
         return True
     if part == _PREFER:
         _take_preference(result, field)

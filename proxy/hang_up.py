@@ -1,4 +1,4 @@
-"""Being told at once that a caller has hung up: whoever waits for a tool's next word would else learn of it by writing."""
+"""Noticing that a caller has hung up while a request of theirs is being answered."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -30,18 +31,17 @@ async def pass_on(
     """
     policy = ruled.policy
     outbound = _outbound(ruled, request, incoming, data)
-    loop = asyncio.get_running_loop()
-    start = loop.time()
+    asked_s, start = asyncio.get_running_loop().time(), time.perf_counter()
     try:
-        async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000) as time:
+        async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000) as limit:
             # A read that nobody waits for any more is hung up on; a write, even an unprotected one, is left to finish.
-            waited_for = on_hang_up(request, partial(time.reschedule, start)) if outcome == "read" else nullcontext()
+            waited_for = on_hang_up(request, partial(limit.reschedule, asked_s)) if outcome == "read" else nullcontext()
             with waited_for:
                 result = await forward(outbound, on_informational=_relay(request))
     except TimeoutError:
         metrics.upstream_attempts.add(policy.tool, "timeout")
         return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)
-    upstream_s = loop.time() - start
+    upstream_s = time.perf_counter() - start
     metrics.forwarded(policy.tool, upstream_s, None)
     match result:
         case Replied():

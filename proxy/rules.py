@@ -28,11 +28,13 @@ class Ruled:
 
 
 class Rules:
-    """The policies in force. `fields` sorts requests' header fields by what any of the policies looks at."""
+    """The policies in force. `fields` sorts requests' header fields by what any of the policies looks at;
+    `name` is what logs call the set."""
 
     def __init__(self, policies: PolicySet, default: Origin) -> None:
         everything = (*policies.policies, policies.unmatched_write, policies.unmatched_read)
         self.policies = policies
+        self.name = policies.digest[:12]
         self.fields = Sorter(ALWAYS_CONTROL | control_names(everything))
         self._ruled = {id(policy): Ruled(policy, default) for policy in everything}
 
