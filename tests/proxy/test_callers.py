@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.proxy import processes
-from tests.proxy.callers import Caller, ask, callers, request
+from tests.proxy.callers import Caller, ask, call, callers, request
+from tests.proxy.door import Door, door
 from tests.proxy.house import House, policy, policy_folder
 from tests.proxy.processes import until
 from tests.proxy.tools import Gate, Tool, says, tool, waits
@@ -441,6 +443,38 @@ def test_after_a_burst_and_faults_the_proxy_is_as_it_was(tmp_path: Path) -> None
             until(lambda: _idle(proxy) and proxy.descriptors() <= descriptors, "descriptors return")
             assert proxy.memory_bytes() < memory + 8 * 1024 * 1024
             assert not proxy.lines("task.failed")
+
+
+@pytest.mark.loops("asyncio", "uvloop")
+async def test_after_a_burst_and_faults_no_task_and_no_waiter_is_left(policies: Path, tool: Tool) -> None:
+    """I8: every task, meeting place and timer of two hundred calls, half of them lost or left, is gone afterwards."""
+    lost = tool.script(lambda wire, _: wire.reset())
+    async with door(policies, tool.url) as opened:
+        await _calls(opened, "warm", lost)
+        before = len(asyncio.all_tasks())
+        for name in ("first", "second"):
+            await _calls(opened, name, lost)
+        while opened.works.joints or len(asyncio.all_tasks()) > before:  # noqa: ASYNC110  # that is the question
+            await asyncio.sleep(0.01)
+        assert not opened.works.wakeups.waiting
+        assert set(opened.works.in_flight.values()) == {0}
+        assert len(opened.works.outbox) == 0
+
+
+async def _calls(opened: Door, name: str, lost: bytes) -> None:
+    """Make a hundred calls in pairs, every other pair with a lost reply; every fifth caller goes before its answer."""
+    writers = []
+    for number in range(100):
+        reader, writer = await opened.connect()
+        script = lost if number % 4 < 2 else b""
+        writer.write(call(f"{name}-{number // 2}", ("Connection", "close"), script=script))
+        if number % 5:
+            writers.append((reader, writer))
+        else:
+            writer.close()
+    for reader, writer in writers:
+        assert (await reader.read()).startswith(b"HTTP/1.1 ")
+        writer.close()
 
 
 def _burst(place: House, server: Tool, name: str) -> None:
