@@ -6,6 +6,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 
 from proxy.forward import Headers, Lost, Outcome, Replied
+from proxy.upstream.glance import glance
 from proxy.upstream.head import Head
 from proxy.upstream.reply import ReplyReader
 from proxy.upstream.stream import Line, Stream
@@ -14,9 +15,15 @@ Informational = Callable[[int, Headers], None]
 
 
 class Exchange:
-    """Turns the bytes of one connection into one outcome, which is set once: by the reply or by its loss."""
+    """Turns the bytes of one connection into one outcome, which is set once: by the reply or by its loss.
 
-    __slots__ = ("_gathered", "_keep_bytes_max", "_line", "_loop", "_on_informational", "_reader", "_stream", "outcome")
+    reusable  whether another request may follow on the connection, once the reply is whole.
+    """
+
+    __slots__ = (
+        "_gathered", "_keep_bytes_max", "_line", "_loop", "_method", "_on_informational", "_reader", "_stream",
+        "outcome", "reusable",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -27,41 +34,47 @@ class Exchange:
         on_informational: Informational | None,
     ) -> None:
         self.outcome: Future[Outcome] = loop.create_future()
+        self.reusable = False
         self._line = line
         self._loop = loop
+        self._method = method
         self._keep_bytes_max = keep_bytes_max
         self._on_informational = on_informational
-        self._reader = ReplyReader(method)
-        self._gathered = bytearray()
+        self._reader: ReplyReader | None = None
+        self._gathered: bytearray | None = None
         self._stream: Stream | None = None
-
-    @property
-    def reusable(self) -> bool:
-        """Say whether another request may follow on the connection, once the reply is whole."""
-        head = self._reader.head
-        return head is not None and head.keep_alive and not self._reader.surplus
 
     def received(self, data: bytes) -> bool:
         """Take bytes from the tool and say whether the reply is whole now. Raises BadReply."""
         reader = self._reader
+        if reader is None:
+            if self._seen_whole(data):
+                return True
+            reader = self._reader = ReplyReader(self._method)
         body = reader.feed(data)
         if reader.interim:
-            self._tell_interim()
+            self._tell_interim(reader)
+        head = reader.head
+        if head is None:
+            return False
         if self._stream is not None:
             self._stream.push(body)
-        elif reader.head is not None:
-            self._gather(reader.head, body)
-        if reader.whole and self._stream is not None:
-            self._stream.finish(reader.trailers)
+        else:
+            self._gather(reader, head, body)
+        if reader.whole:
+            self.reusable = head.keep_alive and not reader.surplus
+            if self._stream is not None:
+                self._stream.finish(reader.trailers)
         return reader.whole
 
     def ended(self) -> None:
         """Take the connection's orderly end. Raises BadReply unless it makes the reply whole."""
-        self._reader.eof()
+        reader = self._reader or ReplyReader(self._method)
+        reader.eof()
         if self._stream is not None:
             self._stream.finish(())
-        elif self._reader.head is not None:
-            self._gather(self._reader.head, b"")
+        elif reader.head is not None:
+            self._gather(reader, reader.head, b"")
 
     def fail(self, why: str) -> None:
         """The reply will not become whole. Does nothing once it is, or was lost before."""
@@ -70,40 +83,49 @@ class Exchange:
         elif not self.outcome.done():
             self.outcome.set_result(Lost(why))
 
-    def _tell_interim(self) -> None:
-        interim, self._reader.interim = self._reader.interim, []
+    def _seen_whole(self, data: bytes) -> bool:
+        """Settle the outcome with what one glance at the first bytes shows, if that is all and can be kept."""
+        seen = None if self._method == b"HEAD" else glance(data)
+        if seen is None:
+            return False
+        head, body = seen
+        if self._must_stream(head, len(body), whole=True):
+            return False
+        self.reusable = head.keep_alive
+        self._reply(head, body)
+        return True
+
+    def _tell_interim(self, reader: ReplyReader) -> None:
+        interim, reader.interim = reader.interim, []
         if self._on_informational is not None:
             for status, headers in interim:
                 self._on_informational(status, headers)
 
-    def _gather(self, head: Head, body: bytes) -> None:
+    def _gather(self, reader: ReplyReader, head: Head, body: bytes) -> None:
         """Keep `body`, and settle the outcome as soon as it is clear whether the reply can be kept whole."""
-        whole, keep = self._reader.whole, self._keep_bytes_max
-        size = len(self._gathered) + len(body)
-        if keep == 0 and whole:
-            self._reply(head, body, None)
-        elif self._must_stream(head, size):
-            self._stream = Stream(self._line, self._loop)
-            self._reply(head, body, self._stream)
-        elif whole:
-            self._reply(head, body, None)
-        else:
+        if self._gathered is not None:
             self._gathered += body
+        size = len(body if self._gathered is None else self._gathered)
+        stream = None
+        if self._must_stream(head, size, whole=reader.whole):
+            stream = self._stream = Stream(self._line, self._loop)
+        elif not reader.whole:
+            if self._gathered is None:
+                self._gathered = bytearray(body)
+            return
+        if self._gathered is not None:
+            body, self._gathered = bytes(self._gathered), None
+        self._reply(head, body, stream, reader.trailers if stream is None else ())
 
-    def _must_stream(self, head: Head, size: int) -> bool:
+    def _must_stream(self, head: Head, size: int, *, whole: bool) -> bool:
         keep = self._keep_bytes_max
         if keep == 0:
-            return True
+            return not whole
         if head.framing == "none":
             return False
         return head.event_stream or size > keep or (head.length or 0) > keep
 
-    def _reply(self, head: Head, body: bytes, stream: Stream | None) -> None:
-        if self._gathered:
-            self._gathered += body
-            body = bytes(self._gathered)
-            self._gathered = bytearray()
-        trailers = self._reader.trailers if stream is None else ()
+    def _reply(self, head: Head, body: bytes, stream: Stream | None = None, trailers: Headers = ()) -> None:
         if not self.outcome.done():
             self.outcome.set_result(
                 Replied(head.status, head.reason, head.headers, body, head.framing, stream, trailers)

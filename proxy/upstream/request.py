@@ -6,13 +6,20 @@ not sent, because a connection that stays open is HTTP/1.1's default (RFC 9112, 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from proxy.forward import Outbound
 
 USUALLY_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 """Methods that say `Content-Length: 0` when there is no body: their semantics expect one (RFC 9110, 8.6)."""
 
-
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+TEMPLATES_MAX = 256
+"""Lists of field names that are remembered: an agent sends the same few with each call, a hostile one costs time."""
+
+_CR, _LF, _NUL, _SPACE = b"\r\n\0 "
+"""As integers: `in` finds one of those at a tenth of what a string of one byte costs."""
 
 
 def encode_head(request: Outbound) -> bytes:
@@ -22,27 +29,38 @@ def encode_head(request: Outbound) -> bytes:
     caller has refused such requests long before.
     """
     method, target = request.method, request.target
-    lines = [method + b" " + target + b" HTTP/1.1"]
+    names: list[bytes] = []
+    given = [method, target]
     for name, value in request.headers:
-        if name.lower() in FRAMING:
-            raise ValueError("framing fields are added here, never passed in")
-        lines.append(name + b": " + value)
-    given = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if given.count(b"\n") != breaks or given.count(b"\r") != breaks or b"\0" in given:
+        names.append(name)
+        given.append(value)
+    text = b"".join(given)
+    if _CR in text or _LF in text or _NUL in text:
         raise ValueError("CR, LF or NUL within the request line or a field")
-    if not method or not target or b" " in method or b" " in target:
+    if not method or not target or _SPACE in method or _SPACE in target:
         raise ValueError("the request line must have three words")
-    return given + _framing(request)
+    given.append(_framing(request))
+    return _template(tuple(names)) % tuple(given)
+
+
+@lru_cache(TEMPLATES_MAX)
+def _template(names: tuple[bytes, ...]) -> bytes:
+    """Return what method, target, the values of `names` and the framing are to be filled into. Raises ValueError."""
+    text = b"".join(names)
+    if _CR in text or _LF in text or _NUL in text:
+        raise ValueError("CR, LF or NUL within the name of a field")
+    if not FRAMING.isdisjoint(name.lower() for name in names):
+        raise ValueError("framing fields are added here, never passed in")
+    return b"%b %b HTTP/1.1\r\n" + b"".join(name.replace(b"%", b"%%") + b": %b\r\n" for name in names) + b"%b\r\n"
 
 
 def _framing(request: Outbound) -> bytes:
-    """Return the framing field and the empty line."""
+    """Return the framing field, if there is to be one."""
     body = request.body
     if isinstance(body, bytes):
         if body or request.method in USUALLY_WITH_BODY:
-            return b"\r\nContent-Length: %d\r\n\r\n" % len(body)
-        return b"\r\n\r\n"
+            return b"Content-Length: %d\r\n" % len(body)
+        return b""
     if request.body_length is None:
-        return b"\r\nTransfer-Encoding: chunked\r\n\r\n"
-    return b"\r\nContent-Length: %d\r\n\r\n" % request.body_length
+        return b"Transfer-Encoding: chunked\r\n"
+    return b"Content-Length: %d\r\n" % request.body_length
