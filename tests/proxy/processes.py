@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar
 from tests.tracked import ROOT
 
 STOP_S = 10.0
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 """How long a condition may take to come true on a busy machine. Only a test that fails waits for as long."""
 
 BOOT = """
