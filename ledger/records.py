@@ -23,6 +23,9 @@ middle."""
 TOKENS_MAX = 64
 """Tokens remembered per record. A token is only asked about while its forward can still be listened to."""
 
+DETAIL_MAX = 200
+"""Characters of an error's text that are kept: it may quote what a hostile tool sent."""
+
 Unkept = Literal["", "too-large", "streamed", "close-delimited"]
 
 

@@ -43,7 +43,19 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ledger.records import HISTORY_MAX, TOKENS_MAX, Call, Completed, Event, Free, InFlight, Record, Unkept, Unknown
+from ledger.records import (
+    DETAIL_MAX,
+    HISTORY_MAX,
+    TOKENS_MAX,
+    Call,
+    Completed,
+    Event,
+    Free,
+    InFlight,
+    Record,
+    Unkept,
+    Unknown,
+)
 from policies.model import Verdict
 
 FINAL, NOT_FINAL, NEITHER = Verdict.FINAL, Verdict.NOT_FINAL, Verdict.NEITHER
@@ -263,9 +275,9 @@ def _settle(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: 
             )
         case NotSent():
             why = "withdrawn" if event.withdrawn else "not-sent"
-            return Changed(_free(record, why, event.detail, now_ms, line, timed_out=event.timed_out))
+            return Changed(_free(record, why, line.detail, now_ms, line, timed_out=event.timed_out))
         case Lost():
-            return Changed(_unknown(record, event.why, event.detail, now_ms, line))
+            return Changed(_unknown(record, event.why, line.detail, now_ms, line))
         case TimedOut():
             return Changed(_unknown(record, "timeout", "", now_ms, line, listening=True))
         case _ as never:
@@ -320,9 +332,10 @@ def _line(event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Event:
                 f"{event.status} {'final' if event.verdict is FINAL else event.verdict.value}",
             )
         case NotSent():
-            return Event(now_ms, "withdrawn" if event.withdrawn else "not-sent", event.token, event.detail)
+            what = "withdrawn" if event.withdrawn else "not-sent"
+            return Event(now_ms, what, event.token, event.detail[:DETAIL_MAX])
         case Lost():
-            return Event(now_ms, event.why, event.token, event.detail)
+            return Event(now_ms, event.why, event.token, event.detail[:DETAIL_MAX])
         case TimedOut():
             return Event(now_ms, "timed-out", event.token)
         case _ as never:

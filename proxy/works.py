@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ledger import result as results
 from ledger import transitions
 from ledger.key import Ref
@@ -107,6 +109,8 @@ class Works:
             execution.pending = False
             self._forget(execution)
 
+        # What waits for the store is bounded by what it weighs there; the request's body would come on top of that.
+        execution.arrival = replace(arrival, request=replace(arrival.request, body=b""))
         pending = Pending(arrival.ref, told, execution.record, arrival.policy.result, done)
         execution.pending = self.outbox.put(pending)
 

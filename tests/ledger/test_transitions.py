@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.records import HISTORY_MAX, TOKENS_MAX, Completed, Free, InFlight, Record, Unknown
+from ledger.records import DETAIL_MAX, HISTORY_MAX, TOKENS_MAX, Completed, Free, InFlight, Record, Unknown
 from ledger.transitions import (
     Changed,
     ForwardIt,
@@ -374,6 +374,15 @@ def test_history_is_bounded_and_keeps_its_ends() -> None:
     assert (record.history[0].what, record.history[0].token) == ("claimed", "t0")
     assert record.history[-1].token == "t99"
     assert (len(record.tokens), record.token, record.attempt) == (TOKENS_MAX, "t99", 100)
+
+
+@pytest.mark.parametrize("event", [Lost(NEW, "x" * 10_000), NotSent(NEW, "x" * 10_000)])
+def test_long_details_are_cut(event: Happening) -> None:
+    """What a hostile tool makes us say about it does not fill the store."""
+    change = apply(in_flight(), event, NOW)
+    assert isinstance(change, Changed)
+    assert isinstance(change.record, Unknown | Free)
+    assert len(change.record.detail) == len(change.record.history[-1].detail) == DETAIL_MAX
 
 
 def test_repeated_events_are_harmless() -> None:

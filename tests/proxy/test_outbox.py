@@ -181,6 +181,23 @@ async def test_closing_an_outbox_that_was_never_needed_is_nothing() -> None:
     assert now() == start
 
 
+@pytest.mark.fault(34, 35)
+@in_virtual_time
+async def test_what_waits_for_the_store_keeps_no_request() -> None:
+    """Thousands may wait; what each holds is its result, which is weighed, and not the body that it was asked with."""
+    async with world() as story:
+        body = b'"' + b"x" * 50_000 + b'"'
+        first = story.a.ask(arrival(body=body))
+        await until(0.02)
+        story.a.gate.outage = True
+        await first
+        await story.a.answer(arrival("call_2", body=body))
+        waiting = list(story.a.works.joints.values())
+        assert len(waiting) == 2
+        assert {execution.arrival.request.body for execution in waiting} == {b""}
+        story.a.gate.outage = False
+
+
 # -- what is delivered -----------------------------------------------------------------------------------------------
 
 
