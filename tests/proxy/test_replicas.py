@@ -270,7 +270,7 @@ def test_lease_of_a_slow_tool_is_renewed_for_as_long_as_it_takes(pair: Pair) -> 
 
 
 def test_joiners_of_another_proxys_calls_take_no_place_in_flight(lasting: Pair) -> None:
-    """`limits.inFlight` counts what this process has with the tool: whoever only waits here for the other one's forwards
+    """`limits.inFlight` counts what this process has with the tool: who only waits here for the other one's forwards
     keeps nobody from a forward of their own."""
     runs, gate = [lasting.one.run() for _ in range(4)], Gate()
     data = [lasting.one.call(run, tool="narrow", script=waits(gate)) for run in runs]
