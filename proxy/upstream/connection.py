@@ -58,12 +58,11 @@ class Connection(asyncio.Protocol):
         """Say whether a request can be written, as far as the event loop has noticed."""
         return self._transport is not None and not self._transport.is_closing()
 
-    @property
     def quiet(self) -> bool:
         """Say whether the connection is alive and the tool has sent nothing, not even its end, that the event loop
         has not seen yet. An unread TLS session ticket counts as noise; that costs a dial, nothing else."""
-        assert self._poll is not None
-        return self.alive and not self._poll.poll(0)
+        transport, poll = self._transport, self._poll
+        return transport is not None and poll is not None and not transport.is_closing() and not poll.poll(0)
 
     async def send(
         self,
@@ -89,19 +88,20 @@ class Connection(asyncio.Protocol):
             raise
 
     def _write_request(self, head: bytes, request: Outbound) -> None:
-        body = request.body
-        if not self.alive:  # asyncio would drop the bytes in silence, with nobody left to tell
+        body, transport = request.body, self._transport
+        if transport is None or transport.is_closing():
+            # asyncio would drop the bytes in silence, with nobody left to tell.
             self.drop("closed as we were about to write")
             return
         try:
             if not isinstance(body, bytes):
-                self.write(head)
+                transport.write(head)
                 self._uploader = self._loop.create_task(self._upload(body, request.body_length))
             elif len(body) <= JOIN_BYTES_MAX:
-                self.write(head + body)
+                transport.write(head + body)
             else:
-                self.write(head)
-                self.write(body)
+                transport.write(head)
+                transport.write(body)
         except (OSError, RuntimeError) as error:
             # uvloop: `RuntimeError: handler is closed`. Whether the kernel took a part of it is beyond knowing.
             self.drop(f"writing failed: {error}")
@@ -211,9 +211,15 @@ class Connection(asyncio.Protocol):
         """The reply is whole: the connection is free if the request is whole too and neither side asked to close."""
         self._exchange = None
         transport = self._transport
-        assert transport is not None
-        if self._uploader is None and exchange.reusable and self.alive and not transport.get_write_buffer_size():
-            self.resume()
+        if (
+            transport is not None
+            and exchange.reusable
+            and self._uploader is None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
+            if self._paused:
+                self.resume()
             self._owner.freed(self)
         else:
             self.drop("not to be used again")

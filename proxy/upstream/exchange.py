@@ -48,15 +48,25 @@ class Exchange:
         """Take bytes from the tool and say whether the reply is whole now. Raises BadReply."""
         reader = self._reader
         if reader is None:
-            if self._seen_whole(data):
-                return True
+            seen = None if self._method == b"HEAD" else glance(data)
+            if seen is not None:
+                head, body = seen
+                if not self._must_stream(head, len(body), whole=True):
+                    self.reusable = head.keep_alive
+                    self._reply(head, body)
+                    return True
             reader = self._reader = ReplyReader(self._method)
+        self._read_on(reader, data)
+        return reader.whole
+
+    def _read_on(self, reader: ReplyReader, data: bytes) -> None:
+        """Take bytes of a reply that comes in pieces, or is not the common one. Raises BadReply."""
         body = reader.feed(data)
+        head = reader.head
         if reader.interim:
             self._tell_interim(reader)
-        head = reader.head
         if head is None:
-            return False
+            return
         if self._stream is not None:
             self._stream.push(body)
         else:
@@ -65,7 +75,6 @@ class Exchange:
             self.reusable = head.keep_alive and not reader.surplus
             if self._stream is not None:
                 self._stream.finish(reader.trailers)
-        return reader.whole
 
     def ended(self) -> None:
         """Take the connection's orderly end. Raises BadReply unless it makes the reply whole."""
@@ -82,18 +91,6 @@ class Exchange:
             self._stream.fail(why)
         elif not self.outcome.done():
             self.outcome.set_result(Lost(why))
-
-    def _seen_whole(self, data: bytes) -> bool:
-        """Settle the outcome with what one glance at the first bytes shows, if that is all and can be kept."""
-        seen = None if self._method == b"HEAD" else glance(data)
-        if seen is None:
-            return False
-        head, body = seen
-        if self._must_stream(head, len(body), whole=True):
-            return False
-        self.reusable = head.keep_alive
-        self._reply(head, body)
-        return True
 
     def _tell_interim(self, reader: ReplyReader) -> None:
         interim, reader.interim = reader.interim, []

@@ -8,15 +8,21 @@ against each other), and whatever is uncommon, doubtful or wrong it leaves to th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
 from proxy.upstream.head import BadReply, Head, judge
-from proxy.upstream.reply import FIELDS_MAX, HEAD_BYTES_MAX
+from proxy.upstream.reply import FIELDS_MAX
 
-_LF = ord("\n")
+SECTION_BYTES_MAX = 2048
+"""Longer header sections are uncommon."""
+
+SECTIONS_MAX = 256
+"""Header sections that are remembered. A busy tool repeats itself to the byte: of what commonly differs, the lengths
+are few and the date changes once a second."""
 
 _FINAL = {
     b"HTTP/1.1 %d %b" % (status, reason): (int(status), reason)
@@ -38,23 +44,28 @@ def glance(data: bytes) -> tuple[Head, bytes] | None:
 
     Return None unless they are exactly one reply, framed by its Content-Length.
     """
-    # A head without its body ends in a line end, and so do chunks.
-    if data[-1] == _LF and data[-2:] == b"\r\n":
+    section, end, body = data.partition(b"\r\n\r\n")
+    if not end or not body or len(section) > SECTION_BYTES_MAX:
         return None
-    section, _, body = data.partition(b"\r\n\r\n")
+    head = _read(section)
+    return (head, body) if head is not None and head.length == len(body) else None
+
+
+@lru_cache(SECTIONS_MAX)
+def _read(section: bytes) -> Head | None:
+    """Return the final head that `section` is, up to its empty line; None if it is uncommon, or none."""
     lines = section.split(b"\r\n")
     final = _FINAL.get(lines[0])
-    if final is None or len(section) > HEAD_BYTES_MAX - 4 or len(lines) > FIELDS_MAX:
+    if final is None or len(lines) > FIELDS_MAX:
         return None
     fields: dict[bytes, bytes] = {}
     try:
-        HttpResponseParser(_Callbacks(fields.setdefault)).feed_data(data)
+        HttpResponseParser(_Callbacks(fields.setdefault)).feed_data(section + b"\r\n\r\n")
         # As many fields as lines: none was given twice, which a dict would not show, and llhttp has seen the section
         # end where we do, for it tells of a field when the next begins or the section is over.
         if len(fields) != len(lines) - 1:
             return None
         status, reason = final
-        head = judge(status, reason, "1.1", tuple(fields.items()), bodiless=False)
+        return judge(status, reason, "1.1", tuple(fields.items()), bodiless=False)
     except (HttpParserError, HttpParserUpgrade, BadReply):
         return None
-    return (head, body) if head.length == len(body) else None

@@ -52,17 +52,15 @@ def judge(status: int, reason: bytes, version: str, headers: Headers, *, bodiles
     for name, value in headers:
         if len(name) not in _LENGTHS:  # this loop is on every call's way, and a length costs less than a lower()
             continue
-        match name.lower():
-            case b"content-length":
-                length = int(value)
-            case b"content-type":
-                event_stream = len(value) >= len(EVENT_STREAM) and value[:17].lower() == EVENT_STREAM
-            case b"transfer-encoding":
-                codings += (value.strip().lower(),)
-            case b"connection":
-                closes = closes or b"close" in value.lower()
-            case _:
-                pass
+        lowered = name.lower()
+        if lowered == b"content-length":
+            length = int(value)
+        elif lowered == b"content-type":
+            event_stream = len(value) >= len(EVENT_STREAM) and value[:17].lower() == EVENT_STREAM
+        elif lowered == b"transfer-encoding":
+            codings += (value.strip().lower(),)
+        elif lowered == b"connection":
+            closes = closes or b"close" in value.lower()
     framing: Framing
     if bodiless or status in {204, 304}:
         framing = "none"

@@ -56,14 +56,16 @@ class Idle:
             connection = connections.pop()
             self._count -= 1
             # A timer runs late when the event loop was blocked, so age is looked at here as well.
-            if connection.quiet and self._clock.time() - connection.idle_since < IDLE_S_MAX:
+            if connection.quiet() and self._clock.time() - connection.idle_since < IDLE_S_MAX:
                 return connection
             connection.drop("stale")
         return None
 
     def put(self, connection: Connection) -> None:
         """Keep `connection` for a while, or drop it where enough are kept."""
-        connections = self._by_origin.setdefault(connection.origin, [])
+        connections = self._by_origin.get(connection.origin)
+        if connections is None:
+            connections = self._by_origin[connection.origin] = []
         if self._count >= IDLE_MAX or len(connections) >= IDLE_PER_ORIGIN_MAX:
             connection.drop("enough are idle")
             return

@@ -57,8 +57,14 @@ class Upstream:
     ) -> Outcome:
         """Forward `request` once; see the port. Raises ValueError for a request that must not be put on a wire."""
         head = encode_head(request)
-        connection = self._take(request)
-        if connection is None:
+        idle = self._idle
+        if idle is None:
+            self._loop = asyncio.get_running_loop()
+            idle = self._idle = Idle(self._loop)
+        connection = idle.take(request.origin)
+        if connection is not None:
+            self._reuses += 1
+        else:
             dialled = await self._dial(request)
             if isinstance(dialled, NotSent):
                 return dialled
@@ -92,15 +98,6 @@ class Upstream:
         if not self._open and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
-    def _take(self, request: Outbound) -> Connection | None:
-        if self._idle is None:
-            self._loop = asyncio.get_running_loop()
-            self._idle = Idle(self._loop)
-        connection = self._idle.take(request.origin)
-        if connection is not None:
-            self._reuses += 1
-        return connection
-
     async def _dial(self, request: Outbound) -> Connection | NotSent:
         loop = self._loop
         assert loop is not None
@@ -109,7 +106,7 @@ class Upstream:
         if isinstance(dialled, NotSent):
             return dialled
         # What a TLS server sends first may be session tickets; what any other sends first is no reply of ours.
-        unspoiled = dialled.alive if origin.scheme == "https" else dialled.quiet
+        unspoiled = dialled.alive if origin.scheme == "https" else dialled.quiet()
         if self._closed or not unspoiled:
             dialled.drop("closed before it was used")
             return NotSent("connect", "closed before anything was written")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.upstream.glance import glance
+from proxy.upstream.glance import SECTION_BYTES_MAX, SECTIONS_MAX, _read, glance
 from proxy.upstream.head import BadReply, Head
-from proxy.upstream.reply import FIELDS_MAX, HEAD_BYTES_MAX, ReplyReader
+from proxy.upstream.reply import FIELDS_MAX, ReplyReader
 
 COMMON = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n{"a"}'
 FIELDS = (
@@ -125,12 +125,28 @@ def test_the_common_reply_is_taken(reply: bytes) -> None:
 
 def test_the_bounds_of_a_header_section_hold_at_a_glance() -> None:
     """In bytes, to the byte, and in fields."""
-    tail = b"\r\nContent-Length: 1\r\n\r\n"
-    opening = b"HTTP/1.1 200 OK\r\nA: "
-    largest = opening + b"x" * (HEAD_BYTES_MAX - len(opening) - len(tail)) + tail + b"x"
+    opening, tail = b"HTTP/1.1 200 OK\r\nA: ", b"\r\nContent-Length: 1"
+    largest = opening + b"x" * (SECTION_BYTES_MAX - len(opening) - len(tail)) + tail + b"\r\n\r\nx"
     taken = glance(largest)
     assert taken is not None
     assert taken == read(largest)
     assert glance(largest.replace(b"A: ", b"A: x")) is None
-    many = b"".join(b"a%d: b\r\n" % number for number in range(FIELDS_MAX))
+    many = b"".join(b"%x:\r\n" % number for number in range(FIELDS_MAX))
     assert glance(b"HTTP/1.1 200 OK\r\n" + many + b"Content-Length: 1\r\n\r\nx") is None
+
+
+def test_a_head_seen_before_says_nothing_of_the_body_that_comes_with_it() -> None:
+    """Only the head is remembered: another body of the same length is that reply's, one of another length is none."""
+    for body in (b"first", b"again"):
+        taken = glance(COMMON[:-5] + body)
+        assert taken is not None
+        assert taken[1] == body
+    assert glance(COMMON[:-5] + b"four") is None
+    assert glance(COMMON[:-5] + b"longer") is None
+
+
+def test_what_is_remembered_of_heads_is_bounded() -> None:
+    """A tool whose heads are never twice the same costs time, not memory."""
+    for number in range(SECTIONS_MAX + 10):
+        assert glance(b"HTTP/1.1 200 OK\r\nX-Id: %d\r\nContent-Length: 1\r\n\r\nx" % number) is not None
+    assert _read.cache_info().currsize == SECTIONS_MAX

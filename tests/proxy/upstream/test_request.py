@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.forward import Headers, Origin, Outbound
-from proxy.upstream.request import encode_head
+from proxy.upstream.request import TEMPLATES_MAX, _template, encode_head
 
 ORIGIN = Origin("http", "tool", 80)
 
@@ -82,6 +82,18 @@ def test_a_request_line_of_other_than_three_words_is_refused(method: bytes, targ
     """The tool would read another target or version out of it."""
     with pytest.raises(ValueError, match="three words"):
         encoded(method, target)
+
+
+def test_a_field_name_with_a_percent_sign_arrives_as_it_is() -> None:
+    """It is a token's character (RFC 9110, 5.6.2), and no placeholder."""
+    assert encoded(b"GET", headers=((b"%b%d%%", b"%b"),)) == b"GET / HTTP/1.1\r\n%b%d%%: %b\r\n\r\n"
+
+
+def test_what_is_remembered_of_field_names_is_bounded() -> None:
+    """A caller whose names are never twice the same costs time, not memory."""
+    for number in range(TEMPLATES_MAX + 10):
+        encoded(headers=((b"X-%d" % number, b""),))
+    assert _template.cache_info().currsize == TEMPLATES_MAX
 
 
 @pytest.mark.parametrize("name", [b"Content-Length", b"content-length", b"TRANSFER-Encoding"])
