@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.records import Call, Completed, Event, Free, InFlight, Record, Unknown
-from ledger.transitions import Lapsed, Lost, NotSent, Replied, Resumed, TimedOut
+from ledger.transitions import Lapsed, Lost, NotSent, Replied, Resumed, TimedOut, claim
 from policies.model import Verdict
 
 OPERATION = "op_1"
@@ -93,3 +93,8 @@ ENDINGS = ("final", "final, other", "not final", "neither", "not sent", "withdra
 """What can be said of an attempt, as events of its token."""
 
 LAPSED = Lapsed()
+
+
+def claimed(over: Free | None, token: str, now_ms: int = 100) -> InFlight:
+    """Return the claim of `token`."""
+    return claim(over, operation=OPERATION, fingerprint=FINGERPRINT, call=CALL, token=token, now_ms=now_ms)
