@@ -84,7 +84,8 @@ class Connection(asyncio.Protocol):
                 await asyncio.wait({uploader})  # the caller gets its iterator back with the outcome
             return outcome
         except BaseException:
-            self.drop("hung up")
+            if self._exchange is exchange:  # if its reply is whole, the connection may carry another request by now
+                self.drop("hung up")
             raise
 
     def _write_request(self, head: bytes, request: Outbound) -> None:

@@ -109,6 +109,27 @@ async def test_cancelling_a_call_whose_reply_has_just_come_in_keeps_nothing_open
     await until(lambda: upstream.stats.open == 0)
 
 
+async def test_cancelling_a_call_whose_connection_carries_the_next_request_leaves_that_alone(
+    upstream: Upstream, tool: StartTool
+) -> None:
+    """Between the reply and the moment when its caller wakes up, the connection may have been taken by another call.
+
+    The interim reply lets both the next call and the cancellation into the loop's queue before the wake-up.
+    """
+    hostile, origin = await tool(replies(b"HTTP/1.1 103 Early\r\n\r\n" + OK, OK))
+    later: list[asyncio.Task[Any]] = []
+
+    def meanwhile(_status: int, _headers: Headers) -> None:
+        later.append(asyncio.create_task(upstream(request(origin))))
+        asyncio.get_running_loop().call_soon(call.cancel)
+
+    call = asyncio.create_task(upstream(request(origin), on_informational=meanwhile))
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert isinstance(await later[0], Replied)
+    assert hostile.connections == 1
+
+
 async def test_closing_hangs_up_on_every_tool_and_calls_under_way_are_lost(upstream: Upstream, tool: StartTool) -> None:
     """After `close` nothing is open, and nothing can be sent any more."""
     hostile, origin = await tool(silent)
