@@ -161,8 +161,22 @@ class Connection(asyncio.Protocol):
         except BadReply as error:
             self.drop(str(error))
             return
-        if whole:
-            self._finish(exchange)
+        if not whole:
+            return
+        self._exchange = None
+        transport = self._transport
+        if (
+            exchange.reusable
+            and self._uploader is None  # the request is whole too
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
+            if self._paused:
+                self.resume()
+            self._owner.freed(self)
+        else:
+            self.drop("not to be used again")
 
     def eof_received(self) -> None:
         """Take the tool's end: of a reply that ends so, or of everything. The transport closes itself after this."""
@@ -207,23 +221,6 @@ class Connection(asyncio.Protocol):
             return not ssl_object.read(1)
         except ssl.SSLError:  # SSLWantReadError: it expects more
             return False
-
-    def _finish(self, exchange: Exchange) -> None:
-        """The reply is whole: the connection is free if the request is whole too and neither side asked to close."""
-        self._exchange = None
-        transport = self._transport
-        if (
-            transport is not None
-            and exchange.reusable
-            and self._uploader is None
-            and not transport.is_closing()
-            and not transport.get_write_buffer_size()
-        ):
-            if self._paused:
-                self.resume()
-            self._owner.freed(self)
-        else:
-            self.drop("not to be used again")
 
     def _stop_upload(self) -> None:
         uploader, self._uploader = self._uploader, None

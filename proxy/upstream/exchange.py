@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from proxy.forward import Headers, Lost, Outcome, Replied
 from proxy.upstream.glance import glance
-from proxy.upstream.head import Head
+from proxy.upstream.head import BadReply, Head
 from proxy.upstream.reply import ReplyReader
 from proxy.upstream.stream import Line, Stream
 
@@ -51,9 +51,10 @@ class Exchange:
             seen = None if self._method == b"HEAD" else glance(data)
             if seen is not None:
                 head, body = seen
-                if not self._must_stream(head, len(body), whole=True):
+                keep = self._keep_bytes_max
+                if not keep or (len(body) <= keep and not head.event_stream):
                     self.reusable = head.keep_alive
-                    self._reply(head, body)
+                    self._reply(head, body, None, ())
                     return True
             reader = self._reader = ReplyReader(self._method)
         self._read_on(reader, data)
@@ -78,7 +79,9 @@ class Exchange:
 
     def ended(self) -> None:
         """Take the connection's orderly end. Raises BadReply unless it makes the reply whole."""
-        reader = self._reader or ReplyReader(self._method)
+        reader = self._reader
+        if reader is None:
+            raise BadReply("closed before the reply's head")
         reader.eof()
         if self._stream is not None:
             self._stream.finish(())
@@ -122,7 +125,7 @@ class Exchange:
             return False
         return head.event_stream or size > keep or (head.length or 0) > keep
 
-    def _reply(self, head: Head, body: bytes, stream: Stream | None = None, trailers: Headers = ()) -> None:
+    def _reply(self, head: Head, body: bytes, stream: Stream | None, trailers: Headers) -> None:
         if not self.outcome.done():
             self.outcome.set_result(
                 Replied(head.status, head.reason, head.headers, body, head.framing, stream, trailers)
