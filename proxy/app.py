@@ -27,7 +27,7 @@ from proxy.leases import Leases
 from proxy.log import Level, Log
 from proxy.metrics import Metrics
 from proxy.origins import parse_origin
-from proxy.server import make_server
+from proxy.server import Server
 from proxy.upstream.pool import Upstream
 from proxy.works import Works
 
@@ -111,7 +111,7 @@ class Proxy:
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._store.close)
         up = await self._open_store()
-        server = self._server = make_server(self._port.handle, self.log)
+        server = self._server = Server(self._port.handle, self.log)
         listener = await loop.create_server(server, *settings.listen, backlog=1024)
         stack.push_async_callback(server.shutdown, FLUSH_S)
         stack.callback(server.pre_shutdown)  # idle connections first: nothing is owed to them

@@ -16,20 +16,29 @@ BODY_S = 30.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_whole(request: web.BaseRequest, incoming: Incoming, bytes_max: int) -> bytes:
-    """Return the body. Raises `Refused` if it is larger than `bytes_max` (without reading it), late, or cut short."""
-    if incoming.content_length is not None and incoming.content_length > bytes_max:
-        raise Refused(
-            Kind.TOO_LARGE, f"the body has {incoming.content_length} bytes; {bytes_max} are allowed", close=True
-        )
-    content = request.content
+def at_hand(request: web.BaseRequest, incoming: Incoming, bytes_max: int) -> bytes | None:
+    """Return the body if it has come in whole by now, as small ones have; None if it must be waited for.
+
+    Raises `Refused` if it is larger than `bytes_max`, announced or found to be.
+    """
+    announced = incoming.content_length
+    if announced is not None and announced > bytes_max:
+        raise Refused(Kind.TOO_LARGE, f"the body has {announced} bytes; {bytes_max} are allowed", close=True)
     if not request.body_exists:
         return b""
-    welcome(request, incoming)
-    if content.is_eof():
-        body = content.read_nowait()
-        if content.exception() is None:
-            return _within(body, bytes_max)
+    if incoming.expects_continue:
+        welcome(request, incoming)
+    content = request.content
+    if not content.is_eof() or content.exception() is not None:
+        return None
+    body = content.read_nowait()
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
+    return body
+
+
+async def read_whole(request: web.BaseRequest, bytes_max: int) -> bytes:
+    """Return the body that was not `at_hand`. Raises `Refused` if it is larger than `bytes_max`, late, or cut short."""
     try:
         async with asyncio.timeout(BODY_S):
             return await _gather(request, bytes_max)
@@ -61,12 +70,10 @@ async def _gather(request: web.BaseRequest, bytes_max: int) -> bytes:
     async for piece in request.content.iter_any():
         size += len(piece)
         if size > bytes_max:
-            raise Refused(Kind.TOO_LARGE, f"the body has more than the {bytes_max} bytes that are allowed", close=True)
+            raise _too_large(bytes_max)
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def _within(body: bytes, bytes_max: int) -> bytes:
-    if len(body) > bytes_max:
-        raise Refused(Kind.TOO_LARGE, f"the body has more than the {bytes_max} bytes that are allowed", close=True)
-    return body
+def _too_large(bytes_max: int) -> Refused:
+    return Refused(Kind.TOO_LARGE, f"the body has more than the {bytes_max} bytes that are allowed", close=True)

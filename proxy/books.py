@@ -57,7 +57,15 @@ class Books:
         """
         version = version or self.new_id()
         write = writes.write_of(record, version, rules, self.lease_ms, stored)
-        answer = await self._timed(op, self.store.swap(ref, expected, write))
+        # Timed here and not by `_timed`: the hot path has one coroutine less.
+        start = time.perf_counter()
+        try:
+            answer = await self.store.swap(ref, expected, write)
+        except BaseException:
+            self._metrics.store_failed(op)
+            raise
+        self._metrics.store_duration.child(op).observe(time.perf_counter() - start)
+        self._metrics.store_answered()
         if isinstance(answer, Written):
             return version
         return None if answer is None else _standing(answer, ref)

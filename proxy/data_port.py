@@ -95,7 +95,10 @@ class DataPort:
             return await self._pass(request, incoming, ruled, told, "")
         if policy.mode == "off":
             return await self._pass(request, incoming, ruled, told, "off")
-        data = await body.read_whole(request, incoming, policy.limits.request_body_bytes)
+        bytes_max = policy.limits.request_body_bytes
+        data = body.at_hand(request, incoming, bytes_max)
+        if data is None:
+            data = await body.read_whole(request, bytes_max)
         key = ruled.identity.key(incoming, data)
         if key is None:
             if policy.key.on_missing == "forward":

@@ -41,14 +41,25 @@ class _Connection(AttentiveConnection):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer what the parser refused (400) or a handler that failed (500); the connection closes either way."""
-        kind = Kind.BAD_REQUEST if status < 500 else Kind.INTERNAL
-        detail = "the request is not well-formed HTTP/1.1" if status < 500 else "see Holdfast's log"
+        """Answer what the parser refused (400) or a handler that failed (500); the connection closes either way.
+
+        Whatever went wrong in a handler, its forward (if any) lives in a task of its own and settles: this only tells.
+        """
+        if status < 500:
+            kind, detail = Kind.BAD_REQUEST, "the request is not well-formed HTTP/1.1"
+        else:
+            kind, detail = Kind.INTERNAL, "see Holdfast's log"
+            if isinstance(self._manager, Server) and exc is not None and not isinstance(exc, ConnectionError):
+                self._manager.failed(exc)
         return as_response(AnswerWriter(request, answer.refusal(kind, detail, close=True)))
 
 
 class Server(web.Server):
     """Makes our kind of connection. Handlers go on after their caller hung up (`handler_cancellation` off)."""
+
+    def __init__(self, handler: Handler, log: Log) -> None:
+        super().__init__(handler, handler_cancellation=False)
+        self._log = log
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
@@ -58,21 +69,9 @@ class Server(web.Server):
             max_field_size=HEAD_LINE_BYTES_MAX, max_headers=HEADERS_MAX,
         )  # fmt: skip
 
-
-def make_server(handler: Handler, log: Log) -> Server:
-    """Return a server for `handler`; a handler that fails is logged here, where the cause is known."""
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except ConnectionError:
-            raise
-        except Exception as error:
-            # Whatever went wrong, its forward (if any) lives in a task of its own and settles; this only tells people.
-            log.event("request.failed", level="error", error=type(error).__name__, where=_where(error))
-            raise
-
-    return Server(handle, handler_cancellation=False)
+    def failed(self, error: BaseException) -> None:
+        """Log that a handler failed, and where."""
+        self._log.event("request.failed", level="error", error=type(error).__name__, where=_where(error))
 
 
 def _where(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from proxy.guard import Guard
 from proxy.log import Log
 from proxy.metrics import Metrics
 from proxy.origins import parse_origin
-from proxy.server import make_server
+from proxy.server import Server
 from proxy.upstream.pool import Upstream
 from proxy.works import Works
 
@@ -50,7 +50,7 @@ async def door(policies: Path, upstream: str) -> AsyncIterator[Door]:
     log = Log(sink)
     works = Works(Books(store, metrics, ids(), 3_000), forward, metrics, log)
     loaded = load_folder(policies).policies
-    server = make_server(DataPort(works, Guard(works), lambda: loaded, parse_origin(upstream)).handle, log)
+    server = Server(DataPort(works, Guard(works), lambda: loaded, parse_origin(upstream)).handle, log)
     listener = await loop.create_server(server, "127.0.0.1", 0)
     try:
         yield Door(listener.sockets[0].getsockname()[1], works, metrics)

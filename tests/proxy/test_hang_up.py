@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy.hang_up import on_hang_up
 from proxy.log import Log
-from proxy.server import make_server
+from proxy.server import Server
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -28,7 +28,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[tuple[web.BaseRequest, asyncio.
         raise ConnectionResetError
 
     with (tmp_path / "log").open("wb") as sink:
-        server = make_server(handle, Log(sink.fileno()))
+        server = Server(handle, Log(sink.fileno()))
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

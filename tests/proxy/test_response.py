@@ -15,7 +15,7 @@ from proxy.forward import Headers, Truncated
 from proxy.log import Log
 from proxy.problems import Kind
 from proxy.response import AnswerWriter, as_response
-from proxy.server import make_server
+from proxy.server import Server
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -57,7 +57,7 @@ async def sent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ask]:
         return as_response(writer)
 
     with (tmp_path_factory.mktemp("log") / "log").open("wb") as sink:
-        server = make_server(handle, Log(sink.fileno()))
+        server = Server(handle, Log(sink.fileno()))
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
 
         async def exchange(

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from proxy.log import Log
-from proxy.server import make_server
+from proxy.server import Server
 from tests.proxy.callers import call
 from tests.proxy.door import Door, door
 from tests.proxy.tools import Tool
@@ -90,7 +90,7 @@ async def test_handler_that_fails_is_told_without_its_reason(tmp_path: Path) -> 
 
     with (tmp_path / "log").open("wb") as sink:
         log = Log(sink.fileno())
-        server = make_server(fails, log)
+        server = Server(fails, log)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
