@@ -19,7 +19,8 @@ from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
 from ledger.stores.redis_runner import Runner
 from ledger.stores.redis_scopes import Scopes
-from ledger.stores.redis_scripts import CHANNEL, READ, RENEW, SWAP, ScopeKeys
+from ledger.stores.redis_scripts import READ, RENEW, SWAP, ScopeKeys
+from ledger.stores.redis_swap import pack_swap
 from ledger.stores.redis_sweep import Sweep
 from ledger.stores.redis_wakeups import Wakeups
 from ledger.stores.redis_wire import Line
@@ -83,39 +84,21 @@ class RedisStore:
             raise
         return line
 
-    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    def swap(self, ref: Ref, expected: str | None, write: Write) -> Coroutine[Any, Any, Written | Present | None]:
         """See `ledger.store.Store.swap`."""
         keys = self._scopes.known(ref.scope)
         if keys is None:
-            return await self._in_time(self._swap_in_new_scope(ref, expected, write))
-        return await self._swap(keys, ref.operation.encode(), expected, write)
+            return self._in_time(self._swap_in_new_scope(ref, expected, write))
+        return self._swap(keys, ref, expected, write)
 
     async def _swap_in_new_scope(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         keys = await self._scopes.register(ref.scope)
-        return await self._swap(keys, ref.operation.encode(), expected, write)
+        return await self._swap(keys, ref, expected, write)
 
-    async def _swap(
-        self, keys: ScopeKeys, operation: bytes, expected: str | None, write: Write
-    ) -> Written | Present | None:
-        version = write.version.encode()
-        reply = await self._runner.run(
-            SWAP,
-            4,
-            keys.record + operation,
-            keys.reply + operation,
-            keys.due,
-            keys.unknown,
-            operation,
-            expected or b"",
-            version,
-            write.phase,
-            write.record,
-            b"" if write.lease_ms is None else write.lease_ms,
-            b"" if write.forget_ms is None else write.forget_ms,
-            b"" if write.result_ms is None else write.result_ms,
-            CHANNEL,
-            *(() if write.result is None else (write.result,)),
-        )
+    async def _swap(self, keys: ScopeKeys, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+        operation, version = ref.operation.encode(), write.version.encode()
+        command = pack_swap(keys, operation, (expected or "").encode(), version, write)
+        reply = await self._runner.run_packed(SWAP, command)
         match reply:
             case bytes() if reply == version:
                 return _WRITTEN

@@ -7,6 +7,8 @@ would get another's: the connection is given up on the spot (invariant I3).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from ledger.store import StoreUnavailable
 from ledger.stores.redis_errors import ErrorReply, unavailable
@@ -24,9 +26,12 @@ class Runner:
         self._deadline_s = deadline_s
         self._loaded: dict[str, int] = {}
 
-    async def run(self, script: Script, *arguments: bytes | str | int) -> Reply:
+    def run(self, script: Script, *arguments: bytes | str | int) -> Coroutine[Any, Any, Reply]:
         """Run a script with its number of keys, keys and arguments; return its reply. Raises StoreUnavailable."""
-        command = pack((b"EVALSHA", script.sha, *arguments))
+        return self.run_packed(script, pack((b"EVALSHA", script.sha, *arguments)))
+
+    async def run_packed(self, script: Script, command: bytes) -> Reply:
+        """Run a script by its command; return its reply. Raises StoreUnavailable."""
         loaded = self._loaded.get(script.name, 0)
         reply = await self._link.call(command)
         if type(reply) in script.replies:

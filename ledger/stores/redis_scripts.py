@@ -19,6 +19,8 @@ from types import NoneType
 
 from msgspec import Struct
 
+from ledger.stores.redis_resp import bulk
+
 SCOPES = b"holdfast:scopes"
 CHANNEL = b"holdfast:wake"
 
@@ -48,15 +50,18 @@ ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS)
 
 
 class ScopeKeys(Struct, frozen=True):
-    """The keys of one scope; a record's and a reply's lack the operation at their end."""
+    """The keys of one scope; a record's and a reply's lack the operation at their end. `indexes` are due and unknown,
+    packed for a command."""
 
     record: bytes
     reply: bytes
     due: bytes
     unknown: bytes
+    indexes: bytes
 
 
 def keys_of(scope: str) -> ScopeKeys:
     """Return the keys of `scope`, which `ledger.key.scope_of` keeps free of braces."""
     tag = b"holdfast:{%s}:" % scope.encode("utf-8", "surrogateescape")
-    return ScopeKeys(tag + b"record:", tag + b"reply:", tag + b"due", tag + b"unknown")
+    due, unknown = tag + b"due", tag + b"unknown"
+    return ScopeKeys(tag + b"record:", tag + b"reply:", due, unknown, bulk(due, unknown))

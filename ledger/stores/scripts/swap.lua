@@ -1,7 +1,7 @@
 -- Compares a place's version with the expected one and, when they are equal, writes the place anew: all or nothing.
 -- KEYS: record, reply, due index, unknown index.
--- ARGV: operation, expected version ('' for nothing), new version, phase, record, lease, forget, reply's retention (each in
---       milliseconds, or ''), channel, and the reply where there is one.
+-- ARGV: operation, expected version ('' for nothing), new version, phase, lease, forget, reply's retention (each in
+--       milliseconds, or ''), channel, record, and the reply where there is one.
 -- Returns the new version once it stands, written now or before; else what stands instead.
 --
 -- An error half-way would leave half a write, so what could fail is tried first: foreign values are looked for before the
@@ -9,7 +9,7 @@
 -- Redis refuses a script's first write when its memory is full, unless that is a removal, and then lets the rest pass. A
 -- claim begins with ZADD and is refused; what is already claimed begins with ZREM, and can still be written down.
 local operation, expected, version, phase = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local lease, forget, retention, reply = ARGV[6], ARGV[7], ARGV[8], ARGV[10]
+local lease, forget, retention, record, reply = ARGV[5], ARGV[6], ARGV[7], ARGV[9], ARGV[10]
 
 local place, foreign = standing(KEYS[1], operation)
 if foreign then
@@ -59,7 +59,7 @@ if reply then
   end
 end
 
-redis.call('HSET', KEYS[1], 'operation', operation, 'version', version, 'phase', phase, 'record', ARGV[5],
+redis.call('HSET', KEYS[1], 'operation', operation, 'version', version, 'phase', phase, 'record', record,
   'due', due, 'kept', reply and '1' or '', 'watched', '')
 if forget ~= '' then
   redis.call('PEXPIRE', KEYS[1], forget)
@@ -67,6 +67,6 @@ elseif place.version or place.watched then
   redis.call('PERSIST', KEYS[1])
 end
 if place.watched then
-  redis.call('PUBLISH', ARGV[9], operation)
+  redis.call('PUBLISH', ARGV[8], operation)
 end
 return version
