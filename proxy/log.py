@@ -1,6 +1,6 @@
 """JSON logs: one line per finished request or transition, never a body, a query string or a header's value.
 
-Lines are gathered and written once per turn of the event loop, because a write per line was a third of a replay's cost.
+Lines are gathered: what is worth a look leaves with its turn of the event loop, the rest a little later.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from msgspec import Struct
 Level = Literal["debug", "info", "warning", "error"]
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 SERVICE = "holdfast-proxy"
+GATHER_S = 0.02
+GATHERED_BYTES = 32 * 1024
+"""Lines of finished requests are written together, after this long or this much: a write a turn of the event loop was a
+fifth of a replay's cost. All other lines leave with their turn, and take along what waits."""
+
 PENDING_BYTES_MAX = 4 * 1024 * 1024
 """A reader of our output that has stopped must not fill our memory: beyond this, lines are dropped and counted."""
 
@@ -75,6 +80,7 @@ class Log:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._scheduled = False
+        self._soon = False
         self._second = -1
         self._prefix = ""
         self.dropped = 0
@@ -86,7 +92,7 @@ class Log:
     def request(self, line: RequestLine) -> None:
         """Write the line of one finished request, stamped."""
         line.ts = self._timestamp()
-        self._put(_encoder.encode(line) + b"\n")
+        self._put(_encoder.encode(line) + b"\n", soon=False)
 
     def event(self, event: str, *, level: Level = "info", **fields: Any) -> None:
         """Write one line; fields that say nothing (empty, zero, false, None) are left out."""
@@ -94,7 +100,7 @@ class Log:
             return
         line = {"ts": self._timestamp(), "level": level, "service": SERVICE, "event": event}
         line.update((name, value) for name, value in fields.items() if value)
-        self._put(_encoder.encode(line) + b"\n")
+        self._put(_encoder.encode(line) + b"\n", soon=True)
 
     def keyed(self, value: str) -> str:
         """Return a short keyed hash of `value`: equal values look equal, and nothing else can be told."""
@@ -103,7 +109,7 @@ class Log:
     def flush(self) -> None:
         """Write what is pending, as much as goes without waiting for the reader. One that is gone loses lines; that is
         no reason to stop guarding calls."""
-        self._scheduled = False
+        self._scheduled = self._soon = False
         data, self._pending, self._pending_bytes = memoryview(b"".join(self._pending)), [], 0
         try:
             while data and self._takes_more():
@@ -130,23 +136,30 @@ class Log:
         self._pending, self._pending_bytes, self._scheduled = [data], len(data), True
         loop.call_later(WAIT_S, self.flush)
 
-    def _put(self, line: bytes) -> None:
+    def _put(self, line: bytes, *, soon: bool) -> None:
         if self._pending_bytes > PENDING_BYTES_MAX:
             self.dropped += 1
             return
         self._pending.append(line)
         self._pending_bytes += len(line)
-        if not self._scheduled:
-            self._schedule()
+        if soon or self._pending_bytes > GATHERED_BYTES:
+            if not self._soon:
+                self._soon = True
+                self._schedule(0)
+        elif not self._scheduled:
+            self._scheduled = True
+            self._schedule(GATHER_S)
 
-    def _schedule(self) -> None:
+    def _schedule(self, delay_s: float) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.flush()
             return
-        self._scheduled = True
-        loop.call_soon(self.flush)
+        if delay_s:
+            loop.call_later(delay_s, self.flush)
+        else:
+            loop.call_soon(self.flush)
 
     def _timestamp(self) -> str:
         now = self._now()
