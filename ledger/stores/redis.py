@@ -98,16 +98,18 @@ class RedisStore:
     async def _swap(self, keys: ScopeKeys, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         operation, version = ref.operation.encode(), write.version.encode()
         command = pack_swap(keys, operation, (expected or "").encode(), version, write)
-        reply = await self._runner.run_packed(SWAP, command)
-        match reply:
-            case bytes() if reply == version:
-                return _WRITTEN
-            case bytes():
-                raise self._runner.astray()
+        reply = await self._link.call(command)
+        if reply == version:
+            return _WRITTEN
+        match await self._runner.made_good(SWAP, command, reply):
             case None:
                 return None
+            case list() as standing:
+                return self._present(standing, operation)
+            case again if again == version:
+                return _WRITTEN
             case _:
-                return self._present(reply, operation)
+                raise self._runner.astray()
 
     async def read(self, ref: Ref) -> Present | None:
         """See `ledger.store.Store.read`."""

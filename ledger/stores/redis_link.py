@@ -87,10 +87,11 @@ class Link:
         `until` (loop time) ends it earlier than the deadline. Raises `StoreUnavailable`.
         """
         line = self._line
-        if line is None or until is not None or line.gone.done():
+        if line is None or until is not None or not line.usable:
             return await self._call_patiently(command, until, tries=2)
-        sent_at = asyncio.get_running_loop().time()
-        reply = await line.send(command)
+        answer = line.send(command)
+        sent_at = line.sent_at
+        reply = await answer
         if not isinstance(reply, Exception) or self._is_final(line, reply):
             return reply
         return await self._call_patiently(command, sent_at + self._deadline_s, tries=1)
@@ -135,7 +136,7 @@ class Link:
     async def _next_line(self) -> Line:
         """Return the open line. While there is none, wait: but only in the beginning of an outage."""
         loop = asyncio.get_running_loop()
-        while self._line is None or self._line.gone.done():
+        while self._line is None or not self._line.usable:
             long_since = self._down_since is not None and loop.time() - self._down_since > self._deadline_s
             if self._keeper is None or self._arrival is None or long_since:
                 raise StoreUnavailable(self._why)
@@ -185,7 +186,7 @@ class Link:
         return failures + 1
 
     async def _until_gone(self, line: Line) -> None:
-        while not line.gone.done():
+        while line.usable:
             await asyncio.wait([line.gone], timeout=HEARTBEAT_S)
             with contextlib.suppress(StoreUnavailable):  # too much under way is a sign of life to wait for
                 line.send(_PING)

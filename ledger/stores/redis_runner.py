@@ -7,8 +7,6 @@ would get another's: the connection is given up on the spot (invariant I3).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 from ledger.store import StoreUnavailable
 from ledger.stores.redis_errors import ErrorReply, unavailable
@@ -24,25 +22,30 @@ class Runner:
         self._link = link
         self._where = where
         self._deadline_s = deadline_s
-        self._loaded: dict[str, int] = {}
+        self._loading: set[str] = set()
 
-    def run(self, script: Script, *arguments: bytes | str | int) -> Coroutine[Any, Any, Reply]:
+    async def run(self, script: Script, *arguments: bytes | str | int) -> Reply:
         """Run a script with its number of keys, keys and arguments; return its reply. Raises StoreUnavailable."""
-        return self.run_packed(script, pack((b"EVALSHA", script.sha, *arguments)))
+        command = pack((b"EVALSHA", script.sha, *arguments))
+        return await self.made_good(script, command, await self._link.call(command))
 
-    async def run_packed(self, script: Script, command: bytes) -> Reply:
-        """Run a script by its command; return its reply. Raises StoreUnavailable."""
-        loaded = self._loaded.get(script.name, 0)
-        reply = await self._link.call(command)
-        if type(reply) in script.replies:
-            return reply
+    async def made_good(self, script: Script, command: bytes, reply: Reply) -> Reply:
+        """Return what a script's `command` was to be answered with, given that it was answered with `reply`.
+
+        That is the same, unless the server has forgotten the script: then it is given it, and asked again. Raises
+        `StoreUnavailable` for any other error, and for what is no answer to the script at all.
+        """
         if type(reply) is ErrorReply and reply.code == "NOSCRIPT":
             # Nothing ran: somebody flushed the scripts. (A new connection brings its own.)
             until = asyncio.get_running_loop().time() + self._deadline_s
-            if loaded == self._loaded.get(script.name, 0):
-                # The first to notice loads it; others only ask again: the order of commands does the rest.
-                self._loaded[script.name] = loaded + 1
-                loading = await self._link.call(pack((b"SCRIPT", b"LOAD", script.text)), until)
+            if script.name not in self._loading:
+                # The first to notice loads it; others, until it is loaded, only ask again: the order of commands does
+                # the rest, and whatever was sent before has its answer by then.
+                self._loading.add(script.name)
+                try:
+                    loading = await self._link.call(pack((b"SCRIPT", b"LOAD", script.text)), until)
+                finally:
+                    self._loading.discard(script.name)
                 self._checked(loading, frozenset({bytes}))
             reply = await self._link.call(command, until)
         return self._checked(reply, script.replies)

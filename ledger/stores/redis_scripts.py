@@ -17,9 +17,7 @@ import hashlib
 from importlib.resources import files
 from types import NoneType
 
-from msgspec import Struct
-
-from ledger.stores.redis_resp import bulk
+from msgspec import Struct, field
 
 SCOPES = b"holdfast:scopes"
 CHANNEL = b"holdfast:wake"
@@ -50,18 +48,19 @@ ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS)
 
 
 class ScopeKeys(Struct, frozen=True):
-    """The keys of one scope; a record's and a reply's lack the operation at their end. `indexes` are due and unknown,
-    packed for a command."""
+    """The keys of one scope; a record's and a reply's lack the operation at their end.
+
+    swap_frames  what `ledger.stores.redis_swap` has packed of them, once for all swaps.
+    """
 
     record: bytes
     reply: bytes
     due: bytes
     unknown: bytes
-    indexes: bytes
+    swap_frames: dict[int, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
 
 
 def keys_of(scope: str) -> ScopeKeys:
     """Return the keys of `scope`, which `ledger.key.scope_of` keeps free of braces."""
     tag = b"holdfast:{%s}:" % scope.encode("utf-8", "surrogateescape")
-    due, unknown = tag + b"due", tag + b"unknown"
-    return ScopeKeys(tag + b"record:", tag + b"reply:", due, unknown, bulk(due, unknown))
+    return ScopeKeys(tag + b"record:", tag + b"reply:", tag + b"due", tag + b"unknown")

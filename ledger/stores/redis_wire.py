@@ -45,6 +45,10 @@ class Line(asyncio.Protocol):
         self.where = where
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Resolved with the reason as soon as the connection is of no use any more."""
+        self.usable = True
+        """Until then."""
+        self.sent_at = 0.0
+        """When the latest command was sent, in loop time."""
         self._connection = connection
         self._deadline_s = deadline_s
         self._look_after_s = max(0.0, deadline_s - LAST_CHANCE_S)
@@ -70,19 +74,19 @@ class Line(asyncio.Protocol):
         too much is under way.
         """
         future = self._loop.create_future()
-        if self.gone.done():
+        if not self.usable:
             future.set_result(Lost(self.gone.result()))
             return future
-        size = len(command)
-        if len(self._waiting) >= COMMANDS_MAX or self._bytes + size > BYTES_MAX:
-            raise StoreUnavailable(f"redis at {self.where} is too slow: {len(self._waiting)} commands are under way")
-        now = self._loop.time()
+        size, under_way = len(command), len(self._waiting)
+        if under_way >= COMMANDS_MAX or self._bytes + size > BYTES_MAX:
+            raise StoreUnavailable(f"redis at {self.where} is too slow: {under_way} commands are under way")
+        self.sent_at = now = self._loop.time()
         self._waiting.append((future, now, size))
         self._bytes += size
         if self._watchdog is None:
             self._watchdog = self._loop.call_at(now + self._look_after_s, self._check)
-        if len(self._waiting) == 1:
-            self._write([command])  # a lone command does not wait for company: half the latency of an idle proxy
+        if not under_way:
+            self._write(command)  # a lone command does not wait for company: half the latency of an idle proxy
         else:
             if not self._unsent:
                 self._loop.call_soon(self._flush)
@@ -91,36 +95,38 @@ class Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write what this turn of the loop has brought together: one system call for all of it."""
-        if not self.gone.done():
+        if self.usable:
             commands, self._unsent = self._unsent, []
-            self._write(commands)
+            self._write(b"".join(commands))
 
-    def _write(self, commands: list[bytes]) -> None:
+    def _write(self, commands: bytes) -> None:
         try:
-            self._transport.writelines(commands)
+            self._transport.write(commands)
         except (OSError, RuntimeError) as error:  # RuntimeError: uvloop's "handler is closed"
             self.drop(f"writing failed: {error}")
 
     def data_received(self, data: bytes) -> None:
         """Resolve the oldest slots with the replies that have come in."""
         gets = self._reader.gets
-        waiting = self._waiting
+        next_slot = self._waiting.popleft
         on_message = self._on_message
+        freed = 0
         try:
             self._reader.feed(data)
             while (reply := gets()) is not _NOT_YET:
                 if on_message is not None and type(reply) is list and reply[0] == b"message":
                     on_message(reply[2])
                     continue
-                future, _, size = waiting.popleft()
-                self._bytes -= size
+                future, _, size = next_slot()
+                freed += size
                 if not future.done():
                     future.set_result(reply)
         except Garbled as error:
             self.drop(f"it does not speak Redis's protocol: {error}")
         except IndexError:
             self.drop("it sent a reply that nobody asked for")
-        if not waiting and self._idle is not None and not self._idle.done():
+        self._bytes -= freed
+        if self._idle is not None and not self._waiting and not self._idle.done():
             self._idle.set_result(None)
 
     def _check(self) -> None:
@@ -141,8 +147,9 @@ class Line(asyncio.Protocol):
 
     def drop(self, why: str, verdict: Callable[[], Exception] | None = None) -> None:
         """Give the connection up at once; what waits gets `verdict()`, by default `Lost`."""
-        if self.gone.done():
+        if not self.usable:
             return
+        self.usable = False
         self.gone.set_result(why)
         self._unsent.clear()
         if self._watchdog is not None:
