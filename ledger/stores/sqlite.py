@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import cast
+from typing import Any
 
 from ledger.key import Ref
 from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
 from ledger.stores.clock import Clock, steady_clock
 from ledger.stores.sqlite_calls import Calls
-from ledger.stores.sqlite_places import Answer, Due, Read, Renew, Swap, Unknowns, Work
+from ledger.stores.sqlite_places import Due, Read, Renew, Swap, Unknowns, Work
 from ledger.stores.sqlite_writer import Writer
 from ledger.stores.watches import Watches
 
@@ -78,17 +78,20 @@ class SqliteStore:
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
         """See `ledger.store.Store.swap`."""
-        return cast("Written | Present | None", await self._ask(Swap(ref, expected, write)))
+        answer: Written | Present | None = await self._ask(Swap(ref, expected, write))
+        return answer
 
     async def read(self, ref: Ref) -> Present | None:
         """See `ledger.store.Store.read`."""
-        return cast("Present | None", await self._ask(Read(ref)))
+        answer: Present | None = await self._ask(Read(ref))
+        return answer
 
     async def watch(self, ref: Ref) -> Present | None:
         """See `ledger.store.Store.watch`."""
         reading = self._ask(Read(ref))
         self._watches.add(ref.operation)  # no swap that this reading misses can be told of before
-        return cast("Present | None", await reading)
+        answer: Present | None = await reading
+        return answer
 
     def listen(self, listener: Listener) -> None:
         """See `ledger.store.Store.listen`."""
@@ -96,17 +99,20 @@ class SqliteStore:
 
     async def renew(self, ref: Ref, version: str, lease_ms: int) -> bool:
         """See `ledger.store.Store.renew`."""
-        return cast("bool", await self._ask(Renew(ref, version, lease_ms)))
+        answer: bool = await self._ask(Renew(ref, version, lease_ms))
+        return answer
 
     async def due(self, limit: int) -> list[Ref]:
         """See `ledger.store.Store.due`."""
-        return cast("list[Ref]", await self._ask(Due(limit)))
+        answer: list[Ref] = await self._ask(Due(limit))
+        return answer
 
     async def unknowns(self) -> list[UnknownCount]:
         """See `ledger.store.Store.unknowns`."""
-        return cast("list[UnknownCount]", await self._ask(Unknowns()))
+        answer: list[UnknownCount] = await self._ask(Unknowns())
+        return answer
 
-    def _ask(self, work: Work) -> asyncio.Future[Answer]:
+    def _ask(self, work: Work) -> asyncio.Future[Any]:
         if self._calls is None:
             raise StoreUnavailable("the SQLite ledger is closed")
         return self._calls.ask(work)

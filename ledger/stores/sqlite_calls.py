@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct, field
 
 from ledger.store import StoreUnavailable
 from ledger.stores.sqlite_places import Answer, Work
@@ -21,27 +23,21 @@ WAITING_MAX = 8_192
 """Calls that wait for their group: less than half a second's work, so that what is let in can be answered in time."""
 
 
-class Call:
+class Call(Struct, eq=False):
     """A call on its way. `work` is None once its caller gave up; the writer sets `answer`, the loop the `future`."""
 
-    __slots__ = ("answer", "future", "since_s", "work")
-
-    def __init__(self, work: Work, future: asyncio.Future[Answer], since_s: float) -> None:
-        self.work: Work | None = work
-        self.future = future
-        self.since_s = since_s
-        self.answer: Answer | StoreUnavailable = None
+    work: Work | None
+    future: asyncio.Future[Answer]
+    since_s: float
+    answer: Answer | StoreUnavailable = None
 
 
-class Group:
+class Group(Struct, eq=False):
     """Calls answered together. The writer fills in `changed`, the operations that it wrote, and last `answered`."""
 
-    __slots__ = ("answered", "calls", "changed")
-
-    def __init__(self, calls: list[Call]) -> None:
-        self.calls = calls
-        self.changed: list[str] = []
-        self.answered = False
+    calls: list[Call]
+    changed: list[str] = field(default_factory=list)
+    answered: bool = False
 
 
 class Calls:
@@ -55,7 +51,6 @@ class Calls:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Call] = deque()
-        self._unanswered: deque[Call] = deque()
         self._under_way: Group | None = None
         self._leaving = False
         self._watchdog: asyncio.TimerHandle | None = None
@@ -65,9 +60,7 @@ class Calls:
         if len(self._waiting) >= WAITING_MAX:
             raise StoreUnavailable(f"the SQLite ledger is overloaded: {WAITING_MAX} calls wait already")
         future: asyncio.Future[Answer] = self._loop.create_future()
-        call = Call(work, future, self._loop.time())
-        self._waiting.append(call)
-        self._unanswered.append(call)
+        self._waiting.append(Call(work, future, self._loop.time()))
         if not self._leaving and self._under_way is None:
             self._leaving = True
             self._loop.call_soon(self._leave)
@@ -90,16 +83,14 @@ class Calls:
             return  # the watchdog was here first
         self._under_way = None
         self._tell(group.changed)
-        self._drop_answered()
         if self._waiting:
             self._leaving = True
             self._loop.call_soon(self._leave)
 
     async def ended(self) -> None:
         """Return once every call has its answer or has failed: within the deadline, if none is added."""
-        while self._unanswered:
-            await asyncio.wait([call.future for call in self._unanswered])
-            self._drop_answered()
+        while unanswered := [call.future for call in self._unanswered()]:
+            await asyncio.wait(unanswered)
 
     def _leave(self) -> None:
         self._leaving = False
@@ -117,19 +108,20 @@ class Calls:
         if self._under_way is not None and self._under_way.answered:
             self.deliver(self._under_way)  # the loop was the slow one: what is answered counts
         limit_s = self._loop.time() - self._deadline_s
-        while self._unanswered and self._unanswered[0].since_s <= limit_s:
-            call = self._unanswered.popleft()
-            call.work = None  # if it has not begun, it never will; and what it carries is let go
-            if not call.future.done():
-                text = f"the SQLite ledger did not answer within {self._deadline_s * 1000:.0f} ms"
-                call.future.set_exception(StoreUnavailable(text))
-        self._drop_answered()
         self._watchdog = None
-        if self._unanswered:
-            after_s = self._unanswered[0].since_s + self._deadline_s
-            self._watchdog = self._loop.call_at(after_s, self._watch_over)
+        for call in self._unanswered():
+            if call.since_s > limit_s:
+                self._watchdog = self._loop.call_at(call.since_s + self._deadline_s, self._watch_over)
+                break
+            call.work = None  # if it has not begun, it never will; and what it carries is let go
+            text = f"the SQLite ledger did not answer within {self._deadline_s * 1000:.0f} ms"
+            call.future.set_exception(StoreUnavailable(text))
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
 
-    def _drop_answered(self) -> None:
-        for calls in (self._unanswered, self._waiting):
-            while calls and calls[0].future.done():
-                calls.popleft()
+    def _unanswered(self) -> Iterator[Call]:
+        """Yield the calls that somebody waits for, the longest waiting first."""
+        for calls in (self._under_way.calls if self._under_way else (), self._waiting):
+            for call in calls:
+                if not call.future.done():
+                    yield call
