@@ -1,9 +1,9 @@
 """The ledger's records: what is known of one operation, as values that cannot express a bad state.
 
-A record is one of four things, told apart by its type: `InFlight`, `Unknown`, `Completed` or `Free`; no record at all
-is *absent*. A completed record whose stored result is gone (past retention, or never kept) is a *tombstone*. Which
-event leads from which to which is `ledger.transitions`' business alone; this file only says what they hold and how they
-are written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2).
+A record is one of five things, told apart by its type: `InFlight`, `Unknown`, `Completed`, `Free` or `Alias`; no record
+at all is *absent*. A completed record whose stored result is gone (past retention, or never kept) is a *tombstone*.
+Which event leads from which to which is `ledger.transitions`' business alone; this file only says what they hold and
+how they are written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2).
 
 Times in records are wall-clock milliseconds for people; no decision is made from them. Leases and retention are the
 store's, by the store's clock.
@@ -26,7 +26,7 @@ TOKENS_MAX = 64
 DETAIL_MAX = 200
 """Characters of an error's text that are kept: it may quote what a hostile tool sent."""
 
-Unkept = Literal["", "too-large", "streamed", "close-delimited"]
+Unkept = Literal["", "too-large", "streamed", "close-delimited", "never-known"]
 
 
 class CorruptRecord(Exception):
@@ -54,11 +54,42 @@ class Event(Struct, frozen=True, array_like=True):
     detail: str = ""
 
 
+class EffectHold(Struct, frozen=True, array_like=True):
+    """The effect key that an operation holds while in flight or unknown, and for `window_ms` after a success."""
+
+    key: str
+    window_ms: int
+
+
+class ProbePlan(Struct, frozen=True, array_like=True):
+    """What whoever finds the outcome unknown needs to ask the tool: the GET's target, filled in from the request that
+    nobody may have any more, and when to ask first. The rest is the policy's."""
+
+    target: str
+    after_ms: int
+
+
+class Probing(Struct, frozen=True, array_like=True):
+    """How far the asking has come.
+
+    asked      probes so far.
+    waited_ms  of time that has certainly passed since the outcome became unknown.
+    next_ms    from this write to the next probe, by the store's clock.
+    """
+
+    asked: int
+    waited_ms: int
+    next_ms: int
+
+
 class _Base(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="state"):
     """What every record holds.
 
-    attempt  how many claims there have been; goes down to the tool as a fence (`Holdfast-Attempt`).
-    tokens   of all claims, oldest first; the last one is the current claim's.
+    attempt    how many claims there have been; goes down to the tool as a fence (`Holdfast-Attempt`).
+    tokens     of all claims, oldest first; the last one is the current claim's. Only an alias may have none.
+    effect     the effect key that it holds or held; None where the policy asks for none.
+    plan       how to ask the tool what became of it; None where the policy knows no way.
+    principal  digest of the credential that asked first, for who attaches later; empty if there was none.
     """
 
     operation: str
@@ -68,15 +99,21 @@ class _Base(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="st
     attempt: int
     tokens: tuple[str, ...]
     history: tuple[Event, ...] = ()
+    effect: EffectHold | None = None
+    plan: ProbePlan | None = None
+    principal: str = ""
 
     @property
     def token(self) -> str:
-        """The newest claim's token."""
-        return self.tokens[-1]
+        """The newest claim's token; empty for an alias that never had one."""
+        return self.tokens[-1] if self.tokens else ""
 
 
 class InFlight(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="in_flight"):
-    """Claimed; a lease is running in the store."""
+    """Claimed; a lease is running in the store. `resent`: what became of an earlier attempt is not known, so nothing
+    but a final reply can say more than that."""
+
+    resent: bool = False
 
 
 class Unknown(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="unknown"):
@@ -85,6 +122,8 @@ class Unknown(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="unknown
     why        `timeout`, `lost`, `status`, `lease-lapsed` or `shutdown`.
     status     of the reply that settled nothing, if that is what came (else 0).
     listening  a process still holds the tool's connection and renews the lease: the truth may yet come in.
+    probing    the tool is being asked, or will be; None if it is not, or no longer.
+    resent     the newest attempt was a resend.
     """
 
     since_ms: int
@@ -92,6 +131,8 @@ class Unknown(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="unknown
     detail: str = ""
     status: int = 0
     listening: bool = False
+    probing: Probing | None = None
+    resent: bool = False
 
 
 class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="completed"):
@@ -101,6 +142,9 @@ class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="compl
     late    the reply came after the first caller had gone.
     failed  the policy's `failedIf` says that the body reports a failure.
     unkept  why no result was stored, or empty if one was.
+    source  who said so: `reply`, `probe` or `ruling`.
+    audit_id  what the tool calls it, where the policy says where to look.
+    head    the few fields of the reply that outlive its body (`ledger.result.head_of`).
     """
 
     completed_ms: int
@@ -109,12 +153,20 @@ class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="compl
     late: bool = False
     failed: bool = False
     unkept: Unkept = ""
+    source: Literal["reply", "probe", "ruling"] = "reply"
+    audit_id: str = ""
+    head: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the tool did what it was asked: only then does the operation go on holding its effect key."""
+        return not self.failed and self.status < 400
 
 
 class Free(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="free"):
     """Provably not executed, or answered not-final: may be claimed again, by a new token.
 
-    why     `not-sent`, `not-final` or `withdrawn` (claimed, but never handed to the forward).
+    why     `not-sent`, `not-final`, `withdrawn` (claimed, but never handed to the forward), `probe` or `ruling`.
     status  of the not-final reply (else 0); `timed_out` tells a 504 from a 502 after `not-sent`.
     """
 
@@ -125,7 +177,14 @@ class Free(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="free"):
     timed_out: bool = False
 
 
-Record = InFlight | Unknown | Completed | Free
+class Alias(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="alias"):
+    """The same effect as operation `of`, under another key: whoever asks for this one is told of that one."""
+
+    of: str
+    since_ms: int
+
+
+Record = InFlight | Unknown | Completed | Free | Alias
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
@@ -144,6 +203,6 @@ def decode(data: bytes, operation: str) -> Record:
         raise CorruptRecord(f"{operation}: {error}") from error
     if record.operation != operation:
         raise CorruptRecord(f"{operation}: the record found there is {record.operation}'s")
-    if not record.tokens:
+    if not record.tokens and not isinstance(record, Alias):
         raise CorruptRecord(f"{operation}: a record without a token")
     return record

@@ -20,12 +20,31 @@ from msgspec import Struct
 
 from ledger.key import Ref
 
-Phase = Literal["in_flight", "unknown", "completed", "free"]
+Phase = Literal["in_flight", "unknown", "completed", "free", "alias"]
+Hold = Literal["claim", "keep", "window", "drop"]
 Listener = Callable[[str], None]
 
 
 class StoreUnavailable(Exception):
     """The store did not answer in time, refused the write, or cannot be reached. The message says which."""
+
+
+class EffectWrite(Struct, frozen=True):
+    """What a write does to its operation's effect key, in the same atomic step. An effect key is held by one
+    operation of its scope at a time, without end or until a moment of the store's clock.
+
+    key        the effect key's digest.
+    hold       `claim`: the write takes place only if nobody holds the key but the operation itself or `over`; from then
+               on the operation does, without end. `keep`, `window`, `drop`: the write takes place in any case, and if
+               the operation holds the key (for the first two: or nobody does) it holds it without end, for
+               `window_ms` from the store's now, or no longer.
+    over       whose hold a claim may take over, since who claims has seen that it is done with.
+    """
+
+    key: str
+    hold: Hold
+    window_ms: int = 0
+    over: str = ""
 
 
 class Write(Struct, frozen=True):
@@ -36,6 +55,9 @@ class Write(Struct, frozen=True):
     lease_ms   when set, the place falls due this long after the store's now, unless renewed; when not, it never does.
     result     the stored reply; kept for `result_ms`, after which `read` and `swap` hand back None for it.
     forget_ms  when set, the whole place becomes absent this long after the store's now.
+    effect     what becomes of the operation's effect key.
+    replicas   how many replicas must have the write before it counts as written (`StoreUnavailable` otherwise); stores
+               without replicas take no notice.
     """
 
     version: str
@@ -45,6 +67,8 @@ class Write(Struct, frozen=True):
     result: bytes | None = None
     result_ms: int | None = None
     forget_ms: int | None = None
+    effect: EffectWrite | None = None
+    replicas: int = 0
 
 
 class Present(Struct, frozen=True):
@@ -59,6 +83,38 @@ class Present(Struct, frozen=True):
 
 class Written(Struct, frozen=True):
     """The swap took place, now or when it was sent the first time."""
+
+
+class Held(Struct, frozen=True):
+    """A claim did not take place, because `operation` holds the effect key; `present` is what stands there."""
+
+    operation: str
+    present: Present | None
+
+
+class Listed(Struct, frozen=True):
+    """One place of a listing."""
+
+    ref: Ref
+    version: str
+    record: bytes
+    has_result: bool
+    lease_left_ms: int | None
+
+
+class Page(Struct, frozen=True):
+    """Part of a listing. `cursor` asks for the next part; empty after the last."""
+
+    places: list[Listed]
+    cursor: str
+
+
+class Beat(Struct, frozen=True):
+    """What a heartbeat brought back: this process's count of them as the store remembers it, and for how many
+    milliseconds more writes are to be refused because somebody saw the store's memory go back (0: not at all)."""
+
+    count: int
+    refusing_ms: int
 
 
 class UnknownCount(Struct, frozen=True):
@@ -82,10 +138,11 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of every resource. Writes under way are finished or fail with `StoreUnavailable`."""
 
-    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | Held | None:
         """Replace what stands at `ref` if its version is `expected` (None: if nothing stands there).
 
-        Returns `Written`, or what stands there instead: `Present`, or None for nothing.
+        Returns `Written`, or what stands there instead: `Present`, or None for nothing; or, where versions agree but
+        `write.effect` claims a key that another operation holds, `Held`.
         """
 
     async def read(self, ref: Ref) -> Present | None:
@@ -106,6 +163,21 @@ class Store(Protocol):
 
     async def unknowns(self) -> list[UnknownCount]:
         """Count the places in phase `unknown`, by scope, of the whole store."""
+
+    async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
+        """List places of every scope, all or those in `phase`: about `limit` after `cursor` (empty: from the start).
+
+        `unknown` and `in_flight` come from indexes, the longest there first; others in no order. A place that changes
+        while one lists may be missed or come twice. A page may be empty and still have a cursor. Raises `ValueError`
+        for a cursor that this store did not give out.
+        """
+
+    async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
+        """Count one heartbeat of `process`. If the store remembers fewer than the `acknowledged` ones, its memory went
+        back: from now on, and for `refuse_ms` or until `accept`, every process is told to refuse."""
+
+    async def accept(self) -> None:
+        """An operator says that what the store lost is accepted: the refusal ends for every process."""
 
 
 class UnfitStore(Exception):

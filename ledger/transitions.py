@@ -1,150 +1,90 @@
 """Every change of a record's state, as one table: this file owns the states (design 2.2).
 
-A record is absent, in flight, unknown, completed (without its result: a tombstone) or free.
+A record is absent, in flight, unknown, completed (without its result: a tombstone), free or an alias.
 
 | event                                   | in                  | becomes                                           |
 |-----------------------------------------|---------------------|---------------------------------------------------|
 | arrival, other fingerprint or principal | any but absent      | unchanged: refused `key-reused` before all else   |
 | arrival                                 | absent, free        | in flight, by a new token: forwarded              |
+| arrival, its effect key another's, policy `replay` or `refuse` | absent, free | alias of that operation           |
+| arrival                                 | alias               | unchanged: what the policy says of that one |
+| arrival, the operation it names free or absent | alias        | in flight, by a new token: forwarded              |
 | arrival                                 | in flight           | unchanged: joins                                  |
-| arrival                                 | unknown, listening  | unchanged: joins                                  |
+| arrival                                 | unknown, listening or to be probed | unchanged: joins                   |
+| arrival, the tool honours our key and its window is open | unknown | in flight, one more token: resent            |
 | arrival                                 | unknown             | unchanged: refused `outcome-unknown`              |
 | arrival                                 | completed           | unchanged: replayed                               |
 | arrival                                 | completed, tombstone | unchanged: refused `result-unavailable`          |
 | replied, final                          | in flight           | completed                                         |
-| replied, not final                      | in flight           | free                                              |
+| replied, not final                      | in flight           | free; unknown, if it was a resend                 |
 | replied, neither                        | in flight           | unknown                                           |
-| not sent, retries used up; withdrawn    | in flight           | free                                              |
+| not sent, retries used up; withdrawn    | in flight           | free; unknown, if it was a resend                 |
 | lost                                    | in flight           | unknown                                           |
 | timed out (`timeouts.upstream` over)    | in flight           | unknown, the process listening on                 |
 | lapsed                                  | in flight           | unknown                                           |
 | lapsed                                  | unknown, listening  | unknown, nobody listening                         |
 | resumed (its process stood still for longer than its lease) | unknown | unknown, the process listening on          |
-| late final reply, by a token of the record | unknown; free, if not claimed since | completed, late                |
-| late not-final or not-sent, by the newest token | unknown     | free: that attempt provably did not run           |
+| a probe begins                          | unknown, to be probed | unchanged, leased to who asks                   |
+| probed: applied                         | unknown             | completed, from the probe's answer                |
+| probed: not applied, trusted, its time over | unknown         | free                                              |
+| probed: anything else                   | unknown             | unknown, to be probed again or no more            |
+| ruling: executed, not executed          | unknown             | completed, free                                   |
+| late final reply, by a token of the record | unknown; free, if not claimed since nor by a ruling | completed, late |
+| late not-final or not-sent, by the only attempt | unknown     | free: that attempt provably did not run           |
 | late neither, or lost                   | unknown, listening  | unknown, nobody listening                         |
 | a reply that repeats what stands        | completed           | unchanged                                         |
-| a reply that contradicts what stands, or comes beside a newer claim | any | unchanged but for history: a conflict |
+| a reply that contradicts what stands, or after a ruling, or beside a newer claim | any | unchanged but for history |
 
 Nothing returns to absent before `remember` is over, and that is the store's doing (`ledger.writes`). A token that was
 used never claims again. Only one attempt of a record can be open at a time, because a claim needs *absent* or *free*:
 that is why the newest token's word about itself settles the record, and why an older token's final reply after a newer
-claim is a contradiction for people to look at. Probes, resends, rulings and aliases have their rows in design 2.2 and
-join this table when they are built.
+claim is a contradiction for people to look at. A resend is the one claim over an *unknown*: with it two attempts of one
+call may be open, which only a tool that honours our key can be trusted with, so a resend's word about itself says
+nothing about the attempts before it, and only a final reply settles the record.
 
 Values in, values out: the time is an argument, tokens are arguments, and whoever calls carries the result to the store.
 """
 
 from __future__ import annotations
 
-import enum
-from typing import assert_never
+import functools
+from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ledger.events import (
+    Asking,
+    AttemptEnd,
+    Happening,
+    Lapsed,
+    Lost,
+    NotSent,
+    Probed,
+    Replied,
+    Resumed,
+    Ruled,
+    TimedOut,
+)
 from ledger.records import (
     DETAIL_MAX,
     HISTORY_MAX,
     TOKENS_MAX,
+    Alias,
     Call,
     Completed,
+    EffectHold,
     Event,
     Free,
     InFlight,
+    ProbePlan,
+    Probing,
     Record,
-    Unkept,
     Unknown,
 )
 from policies.model import Verdict
 
 FINAL, NOT_FINAL, NEITHER = Verdict.FINAL, Verdict.NOT_FINAL, Verdict.NEITHER
-
-
-class Reason(enum.Enum):
-    """Why an arrival is refused without being forwarded."""
-
-    KEY_REUSED = "key-reused"
-    OUTCOME_UNKNOWN = "outcome-unknown"
-    RESULT_UNAVAILABLE = "result-unavailable"
-
-
-class ForwardIt(Struct, frozen=True):
-    """Claim the key (over `free`, the record that stands there, if one does) and send the request to the tool."""
-
-    free: Free | None
-
-
-class JoinIt(Struct, frozen=True):
-    """Wait for what the record's newest attempt brings."""
-
-
-class LapseFirst(Struct, frozen=True):
-    """The lease is over and nobody has said so yet: apply `Lapsed`, then judge again."""
-
-
-class ReplayIt(Struct, frozen=True):
-    """Answer with the stored result."""
-
-    record: Completed
-
-
-class RefuseIt(Struct, frozen=True):
-    """Answer without forwarding."""
-
-    reason: Reason
-
-
-Decision = ForwardIt | JoinIt | LapseFirst | ReplayIt | RefuseIt
-
-
-class Replied(Struct, frozen=True):
-    """The tool's reply to the attempt of `token` came in whole (or was passed on unkept). `late`: its first caller had
-    gone."""
-
-    token: str
-    verdict: Verdict
-    status: int
-    digest: str
-    unkept: Unkept = ""
-    late: bool = False
-    failed: bool = False
-
-
-class NotSent(Struct, frozen=True):
-    """Provably nothing of the attempt reached the tool. `withdrawn`: it was never handed to the forward."""
-
-    token: str
-    detail: str
-    timed_out: bool = False
-    withdrawn: bool = False
-
-
-class Lost(Struct, frozen=True):
-    """The attempt's end is not known and its connection is gone. `why`: `lost`, `timeout` or `shutdown`."""
-
-    token: str
-    detail: str
-    why: str = "lost"
-
-
-class TimedOut(Struct, frozen=True):
-    """`timeouts.upstream` is over for the attempt; its process listens on and keeps the lease."""
-
-    token: str
-
-
-class Lapsed(Struct, frozen=True):
-    """The store's clock says that the lease has run out."""
-
-
-class Resumed(Struct, frozen=True):
-    """The attempt's lease had lapsed, but its process is alive and its forward still under way."""
-
-    token: str
-
-
-Happening = Replied | NotSent | Lost | TimedOut | Lapsed | Resumed
 
 
 class Changed(Struct, frozen=True):
@@ -158,69 +98,109 @@ class Unchanged(Struct, frozen=True):
     """Nothing to write: the event is a repetition of what the record says already, or has been overtaken."""
 
 
-def decide(record: Record | None, fingerprint: str, *, has_result: bool, lease_left_ms: int | None) -> Decision:
-    """Say what an arriving request gets. `lease_left_ms` and `has_result` are what the store said of the record."""
-    if record is None:
-        return ForwardIt(None)
-    if record.fingerprint != fingerprint:
-        return RefuseIt(Reason.KEY_REUSED)
-    leased = lease_left_ms is not None and lease_left_ms > 0
-    match record:
-        case Free():
-            return ForwardIt(record)
-        case InFlight():
-            return JoinIt() if leased else LapseFirst()
-        case Unknown():
-            return JoinIt() if record.listening and leased else RefuseIt(Reason.OUTCOME_UNKNOWN)
-        case Completed():
-            return ReplayIt(record) if has_result else RefuseIt(Reason.RESULT_UNAVAILABLE)
-        case _ as never:
-            assert_never(never)
-
-
-def claim(free: Free | None, *, operation: str, fingerprint: str, call: Call, token: str, now_ms: int) -> InFlight:
-    """Return the record that claims a key which is absent or free. Raises ValueError for a token that was used
-    before."""
+def claim(
+    over: Free | Alias | None, *, operation: str, fingerprint: str, call: Call, token: str, now_ms: int,
+    effect: EffectHold | None = None, plan: ProbePlan | None = None, principal: str = "",
+) -> InFlight:  # fmt: skip
+    """Return the record that claims a key which is absent, free, or an alias of what is free or absent. Raises
+    ValueError for a token that was used before."""
     event = Event(now_ms, "claimed", token)
-    if free is None:
+    if over is None:
         return InFlight(
             operation=operation, fingerprint=fingerprint, call=call, created_ms=now_ms, attempt=1, tokens=(token,),
-            history=(event,),
+            history=(event,), effect=effect, plan=plan, principal=principal,
         )  # fmt: skip
-    if token in free.tokens:
+    if token in over.tokens:
         raise ValueError(f"token {token} has claimed {operation} before")
     return InFlight(
-        operation=operation, fingerprint=fingerprint, call=call, created_ms=free.created_ms, attempt=free.attempt + 1,
-        tokens=(*free.tokens[-TOKENS_MAX + 1 :], token), history=_grown(free.history, event),
+        operation=operation, fingerprint=fingerprint, call=call, created_ms=over.created_ms, attempt=over.attempt + 1,
+        tokens=(*over.tokens[-TOKENS_MAX + 1 :], token), history=_grown(over.history, event), effect=effect, plan=plan,
+        principal=principal,
     )  # fmt: skip
 
 
-def apply(record: Record, event: Happening, now_ms: int) -> Changed | Unchanged:
-    """Return what `event` makes of `record`: the table above, row by row."""
-    if isinstance(event, Lapsed):
-        return _lapse(record, now_ms)
-    if isinstance(event, Resumed):
-        return _resume(record, event, now_ms)
-    if event.token not in record.tokens:
+def resend(record: Unknown, token: str, now_ms: int) -> InFlight:
+    """Return the record that claims an unknown once more, for a tool that honours our key. Raises ValueError for a
+    token that was used before."""
+    if token in record.tokens:
+        raise ValueError(f"token {token} has claimed {record.operation} before")
+    return InFlight(
+        operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
+        attempt=record.attempt + 1, tokens=(*record.tokens[-TOKENS_MAX + 1 :], token),
+        history=_grown(record.history, Event(now_ms, "resent", token)), effect=record.effect, plan=record.plan,
+        principal=record.principal, resent=True,
+    )  # fmt: skip
+
+
+def alias(
+    free: Free | None, of: str, *, operation: str, fingerprint: str, call: Call, now_ms: int, principal: str = ""
+) -> Alias:
+    """Return the record that says that operation `of` has this one's effect."""
+    event = Event(now_ms, "aliased", "", of)
+    if free is None:
+        return Alias(
+            operation=operation, fingerprint=fingerprint, call=call, created_ms=now_ms, attempt=0, tokens=(),
+            history=(event,), principal=principal, of=of, since_ms=now_ms,
+        )  # fmt: skip
+    return Alias(
+        operation=operation, fingerprint=fingerprint, call=call, created_ms=free.created_ms, attempt=free.attempt,
+        tokens=free.tokens, history=_grown(free.history, event), principal=principal, of=of, since_ms=now_ms,
+    )  # fmt: skip
+
+
+def apply(record: Record, event: Happening, now_ms: int, notes: tuple[Event, ...] = ()) -> Changed | Unchanged:
+    """Return what `event` makes of `record`: the table above, row by row. `notes` go into the history of what changes,
+    before the event's own line: joins, and callers that have gone."""
+    if notes and isinstance(apply(record, event, now_ms), Changed):
+        return apply(replace(record, history=functools.reduce(_grown, notes, record.history)), event, now_ms)
+    match event:
+        case Lapsed():
+            return _lapse(record, now_ms)
+        case Resumed():
+            return _resume(record, event, now_ms)
+        case Asking() | Probed() | Ruled():
+            return _found_out(record, event, now_ms) if isinstance(record, Unknown) else Unchanged()
+        case _:
+            return _ended(record, event, now_ms)
+
+
+def _ended(record: Record, event: AttemptEnd, now_ms: int) -> Changed | Unchanged:
+    if event.token not in record.tokens or _ruled(record):
         return _conflict(record, event, now_ms)
     if event.token != record.token:
-        # An older attempt speaks after a newer claim. Its final reply ends an unknown; beside anything else it
-        # contradicts.
+        # An older attempt speaks after a newer claim. Its final reply ends an unknown, and what is sent again to a tool
+        # that honours our key, whose replies are all the same call's; beside anything else it contradicts.
         if isinstance(record, Unknown) and _is_final(event):
             return _settle(record, event, now_ms, late=True)
+        if isinstance(record, InFlight) and record.resent and _is_final(event):
+            return _settle(record, event, now_ms, late=True)
+        if isinstance(record, Completed) and isinstance(event, Replied) and event.digest == record.digest:
+            # The tool repeats itself to attempts that carried one key; without one, it ran twice and happens to agree.
+            if any(told.what == "resent" for told in record.history):
+                return Unchanged()
         return _conflict(record, event, now_ms)
     match record:
         case InFlight():
             return _settle(record, event, now_ms, late=False)
         case Unknown():
             return _late_truth(record, event, now_ms)
-        case Free():
+        case Free() | Alias():
             return _settle(record, event, now_ms, late=True) if _is_final(event) else Unchanged()
         case Completed():
             repeats = not isinstance(event, Replied) or event.digest == record.digest
             return Unchanged() if repeats or not _is_final(event) else _conflict(record, event, now_ms)
         case _ as never:
             assert_never(never)
+
+
+def _ruled(record: Record) -> bool:
+    match record:
+        case Completed():
+            return record.source == "ruling"
+        case Free():
+            return record.why == "ruling"
+        case _:
+            return False
 
 
 def _is_final(event: Happening) -> bool:
@@ -245,7 +225,7 @@ def _resume(record: Record, event: Resumed, now_ms: int) -> Changed | Unchanged:
     return Changed(replace(record, listening=True, history=history))
 
 
-def _late_truth(record: Unknown, event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Changed | Unchanged:
+def _late_truth(record: Unknown, event: AttemptEnd, now_ms: int) -> Changed | Unchanged:
     match event:
         case Replied() | Lost() if not isinstance(event, Replied) or event.verdict is NEITHER:
             if not record.listening:
@@ -261,18 +241,66 @@ def _late_truth(record: Unknown, event: Replied | NotSent | Lost | TimedOut, now
             return _settle(record, event, now_ms, late=True)
 
 
-def _settle(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: int, *, late: bool) -> Changed:
+def _found_out(record: Unknown, event: Asking | Probed | Ruled, now_ms: int) -> Changed | Unchanged:
+    """Return what somebody's finding out makes of an unknown."""
+    match event:
+        case Asking():
+            probing = record.probing
+            if probing is None or probing.asked != event.asked:
+                return Unchanged()  # somebody else asks
+            return Changed(replace(record, probing=Probing(event.asked + 1, event.waited_ms, event.lease_ms)))
+        case Probed():
+            if record.probing is None:
+                return Unchanged()
+            what = "applied" if event.applied else "not-applied" if event.free else "asked"
+            return Changed(_probed(record, event, now_ms, Event(now_ms, what, "", event.detail[:DETAIL_MAX])))
+        case Ruled():
+            word = "executed" if event.executed else "not executed"
+            line = Event(now_ms, "ruled", "", f"{word}, says {event.by}: {event.reason}"[:DETAIL_MAX])
+            if not event.executed:
+                return Changed(_free(record, "ruling", event.reason[:DETAIL_MAX], now_ms, line))
+            return Changed(_told_by(record, event, now_ms, line, "ruling"))
+        case _ as never:
+            assert_never(never)
+
+
+def _probed(record: Unknown, event: Probed, now_ms: int, line: Event) -> Record:
+    if event.applied:
+        return _told_by(record, event, now_ms, line, "probe")
+    if event.free:
+        return _free(record, "probe", event.detail[:DETAIL_MAX], now_ms, line)
+    probing = record.probing
+    assert probing is not None
+    again = None if event.next_ms is None else Probing(probing.asked, probing.waited_ms, event.next_ms)
+    return replace(record, probing=again, history=_grown(record.history, line))
+
+
+def _told_by(
+    record: Unknown, event: Probed | Ruled, now_ms: int, line: Event, source: Literal["probe", "ruling"]
+) -> Completed:
+    return Completed(
+        operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
+        attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), completed_ms=now_ms,
+        status=event.status, digest=event.digest, late=True, effect=record.effect, plan=record.plan,
+        principal=record.principal, source=source, head=event.head,
+        audit_id=event.audit_id if isinstance(event, Probed) else "", unkept="" if event.digest else "never-known",
+    )  # fmt: skip
+
+
+def _settle(record: Record, event: AttemptEnd, now_ms: int, *, late: bool) -> Changed:
     """Return the state that the newest attempt's end leads to."""
     line = _line(event, now_ms)
     match event:
         case Replied() if event.verdict is FINAL:
             return Changed(_completed(record, event, now_ms, line, late=late or event.late))
-        case Replied() if event.verdict is NOT_FINAL:
+        case Replied() if event.verdict is NOT_FINAL and not _resent(record):
             return Changed(_free(record, "not-final", "", now_ms, line, status=event.status))
         case Replied():
             return Changed(
                 _unknown(record, "status", f"the tool answered {event.status}", now_ms, line, status=event.status)
             )
+        case NotSent() if _resent(record):
+            return Changed(_unknown(record, "resend", line.detail, now_ms, line))
         case NotSent():
             why = "withdrawn" if event.withdrawn else "not-sent"
             return Changed(_free(record, why, line.detail, now_ms, line, timed_out=event.timed_out))
@@ -284,11 +312,17 @@ def _settle(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: 
             assert_never(never)
 
 
+def _resent(record: Record) -> bool:
+    """Whether an attempt before the newest may have run: then the newest one's word about itself frees nothing."""
+    return isinstance(record, InFlight | Unknown) and record.resent
+
+
 def _completed(record: Record, event: Replied, now_ms: int, line: Event, *, late: bool) -> Completed:
     return Completed(
         operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
         attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), completed_ms=now_ms,
         status=event.status, digest=event.digest, late=late, failed=event.failed, unkept=event.unkept,
+        effect=record.effect, plan=record.plan, principal=record.principal, audit_id=event.audit_id, head=event.head,
     )  # fmt: skip
 
 
@@ -298,7 +332,8 @@ def _free(
     return Free(
         operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
         attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), since_ms=now_ms,
-        why=why, detail=detail, status=status, timed_out=timed_out,
+        why=why, detail=detail, status=status, timed_out=timed_out, effect=record.effect, plan=record.plan,
+        principal=record.principal,
     )  # fmt: skip
 
 
@@ -308,11 +343,19 @@ def _unknown(
     return Unknown(
         operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
         attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), since_ms=now_ms,
-        why=why, detail=detail, status=status, listening=listening,
+        why=why, detail=detail, status=status, listening=listening, effect=record.effect, plan=record.plan,
+        principal=record.principal, probing=_probing(record), resent=_resent(record),
     )  # fmt: skip
 
 
-def _conflict(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Changed | Unchanged:
+def _probing(record: Record) -> Probing | None:
+    """Return how a record that becomes unknown is to be probed; one that was unknown goes on as it was."""
+    if isinstance(record, Unknown):
+        return record.probing
+    return None if record.plan is None else Probing(0, 0, record.plan.after_ms)
+
+
+def _conflict(record: Record, event: AttemptEnd, now_ms: int) -> Changed | Unchanged:
     if not _is_final(event):
         return Unchanged()
     line = replace(_line(event, now_ms), what="conflict")
@@ -321,7 +364,7 @@ def _conflict(record: Record, event: Replied | NotSent | Lost | TimedOut, now_ms
     return Changed(replace(record, history=_grown(record.history, line)), conflict=True)
 
 
-def _line(event: Replied | NotSent | Lost | TimedOut, now_ms: int) -> Event:
+def _line(event: AttemptEnd, now_ms: int) -> Event:
     """Return the history's line for an attempt's end."""
     match event:
         case Replied():

@@ -46,32 +46,47 @@ class Selector(Struct, frozen=True):
 
 
 class Predicate(Struct, frozen=True):
-    """A comparison over a JSON reply, such as `body:/isError == true`; a missing value equals nothing."""
+    """A comparison over a JSON reply, such as `body:/isError == true`; a missing value equals nothing. `exists` holds
+    for whatever is there and is not null."""
 
     selector: Selector
-    operator: Literal["==", "!="]
-    literal: Any
+    operator: Literal["==", "!=", "exists"]
+    literal: Any = None
 
 
 class Match(Struct, frozen=True):
     """Which requests a policy speaks for.
 
     `methods` empty means every method but GET and HEAD. `path` is an absolute path; a `*` segment matches one segment,
-    a final `**` segment matches the rest, none included.
+    a final `**` segment matches the rest, none included. `tenants` empty means all of them.
     """
 
     path: str
     methods: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
 
 
 class Upstream(Struct, frozen=True):
-    """Where the tool lives (`http://` or `https://`, authority only, no path); `None` is the proxy's `--upstream`."""
+    """Where the tool lives, and how it takes a key of ours.
+
+    url              `http://` or `https://`, authority only, no path; `None` is the proxy's `--upstream`.
+    idempotency      where the operation id goes on every attempt, for a tool that honours a key: `header:Name`, or
+                     `body:/pointer` into a JSON object; None for a tool that does not.
+    honours_key_ms   how long the tool remembers such a key; None if it honours none.
+    """
 
     url: str | None = None
+    idempotency: Selector | None = None
+    honours_key_ms: int | None = None
 
 
 class KeyRules(Struct, frozen=True):
-    """How a request's identity is found. The first source whose selectors all yield a value wins."""
+    """How a request's identity is found. The first source whose selectors all yield a value wins.
+
+    on_missing  what a write without identity gets: `effect` takes its effect key for one.
+    on_reuse    what the same ids with another content get: `separate` makes the fingerprint part of the key, for
+                providers that reuse ids.
+    """
 
     sources: tuple[tuple[Selector, ...], ...] = (
         (Selector("header", "X-Run-Id"), Selector("header", "X-Tool-Call-Id")),
@@ -79,13 +94,28 @@ class KeyRules(Struct, frozen=True):
     )
     tenant: Selector | None = None
     principal: Selector | None = Selector("header", "Authorization")
-    on_missing: Literal["reject", "forward"] = "reject"
+    on_missing: Literal["reject", "effect", "forward"] = "reject"
+    on_reuse: Literal["refuse", "separate"] = "refuse"
 
 
 class FingerprintRules(Struct, frozen=True):
     """Which parts of a JSON body may differ between two attempts of one call."""
 
     ignore: tuple[Selector, ...] = ()
+
+
+class EffectRules(Struct, frozen=True):
+    """What makes two calls with different keys the same effect, and what the second one gets (design 2.2).
+
+    fields     whose values, together with tenant, tool and scope, are the effect key; a call that lacks one has none.
+    scope      within whose calls effects can be the same; the header that names it is required (400) but for `tenant`.
+    window_ms  how long a completed success goes on holding its effect key.
+    """
+
+    fields: tuple[Selector, ...]
+    scope: Literal["run", "thread", "user", "tenant"] = "thread"
+    window_ms: int = 90 * SECOND_MS
+    then: Literal["observe", "hold", "replay", "refuse"] = "replay"
 
 
 class Timeouts(Struct, frozen=True):
@@ -98,18 +128,55 @@ class Timeouts(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """How often a call that provably was not sent is tried, the first try included, and how long to wait between."""
+    """How often a call is tried within one claim, the first try included, and how long to wait between. `lost` and
+    `5xx` are for tools that honour a key."""
 
     attempts: int = 2
-    on: tuple[Literal["not-sent"], ...] = ("not-sent",)
+    on: tuple[Literal["not-sent", "lost", "5xx"], ...] = ("not-sent",)
     backoff_base_ms: int = 200
     backoff_max_ms: int = 5 * SECOND_MS
 
 
-class UnknownRules(Struct, frozen=True):
-    """What is done about an unknown outcome. `hold`: nothing is guessed; it stays unknown until the truth comes in."""
+class Probe(Struct, frozen=True):
+    """How to ask the tool whether a call happened.
 
-    then: Literal["hold"] = "hold"
+    get           target of a GET at the tool's origin, with `{operation}`, `{run_id}`, `{tool_call_id}`, `{body:/…}`
+                  and `{header:…}` filled in, percent-encoded.
+    applied       holds in the JSON answer of a 2xx if it happened.
+    matches       what must equal the operation id there, if named.
+    created       the time of creation there (RFC 3339, or seconds since 1970), which must not be before the claim.
+    result        which part of the answer is the stored result's body; None for all of it.
+    status        of the stored result.
+    headers       sent along; a value `file:PATH` is read anew each time.
+    after_ms, every_ms, for_ms  the first probe after the outcome became unknown, the pause between, the end of it all.
+    free_after_ms  when *not applied* frees the key, counted from when the outcome became unknown; None for never.
+    """
+
+    get: str
+    applied: Predicate
+    matches: Selector | None = None
+    created: Selector | None = None
+    result: Selector | None = None
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    after_ms: int = 2 * SECOND_MS
+    every_ms: int = 5 * SECOND_MS
+    for_ms: int = 60 * SECOND_MS
+    free_after_ms: int | None = None
+
+
+class UnknownRules(Struct, frozen=True):
+    """What is done about an unknown outcome.
+
+    then       `hold`: nothing is guessed; it stays unknown until the truth comes in. `resend`: the tool honours our key
+               and is asked again with it.
+    within_ms  until when after the first attempt a resend may begin; None without resends.
+    probe      how the tool is asked what became of it; None if it cannot be.
+    """
+
+    then: Literal["hold", "resend"] = "hold"
+    within_ms: int | None = None
+    probe: Probe | None = None
 
 
 class ResultRules(Struct, frozen=True):
@@ -122,6 +189,7 @@ class ResultRules(Struct, frozen=True):
     remember_ms: int = 7 * DAY_MS
     body_bytes_max: int = MIB
     close_delimited_is_whole: bool = False
+    audit_id: Selector | None = None
 
     def verdict(self, status: int) -> Verdict:
         """Say what `status` means; a status in both lists is not final."""
@@ -144,10 +212,11 @@ class ToolPolicy(Struct, frozen=True, kw_only=True):
     tool: str
     match: Match
     effect: Literal["write", "read"] = "write"
-    mode: Literal["enforce", "off"] = "enforce"
+    mode: Literal["enforce", "observe", "off", "deny"] = "enforce"
     upstream: Upstream = Upstream()
     key: KeyRules = KeyRules()
     fingerprint: FingerprintRules = FingerprintRules()
+    effect_key: EffectRules | None = None
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     unknown: UnknownRules = UnknownRules()
@@ -155,4 +224,6 @@ class ToolPolicy(Struct, frozen=True, kw_only=True):
     store_down: Literal["refuse", "forward"] = "refuse"
     limits: Limits = Limits()
     announce: bool = True
+    replicas: int = 0
+    """How many replicas of the store must have each write (`WAIT`); 0 asks none."""
     longest_run_ms: int = 10 * MINUTE_MS

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 
 from ledger import transitions
+from ledger.decisions import ForwardIt, JoinIt, LapseFirst, decide
+from ledger.events import Lost, NotSent, TimedOut
 from ledger.records import CorruptRecord, Free, InFlight, Record, Unknown
 from ledger.store import StoreUnavailable
-from ledger.transitions import Changed, ForwardIt, JoinIt, LapseFirst, Lost, NotSent, TimedOut, decide
+from ledger.transitions import Changed
 from proxy import forward, outcomes
 from proxy.arrival import Arrival
 from proxy.fields import VIA

@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from ledger.events import NotSent
 from ledger.key import Ref
 from ledger.records import CorruptRecord, Record
 from ledger.store import StoreUnavailable
-from ledger.transitions import NotSent
 from policies.model import ResultRules
 from proxy.log import Log
 from proxy.metrics import Metrics

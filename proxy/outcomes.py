@@ -8,12 +8,12 @@ import msgspec
 from msgspec import Struct
 
 from ledger import result
+from ledger.events import Lost as LostEvent
+from ledger.events import NotSent as NotSentEvent
+from ledger.events import Replied as RepliedEvent
+from ledger.events import TimedOut
 from ledger.records import Unkept
 from ledger.result import Result
-from ledger.transitions import Lost as LostEvent
-from ledger.transitions import NotSent as NotSentEvent
-from ledger.transitions import Replied as RepliedEvent
-from ledger.transitions import TimedOut
 from policies.model import ResultRules
 from policies.selector import holds
 from proxy.forward import Lost, NotSent, Outcome, Replied

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from ledger import result as results
 from ledger import transitions
+from ledger.events import Lapsed, NotSent, Resumed
 from ledger.key import Ref
 from ledger.records import Completed, CorruptRecord, Free, Record
 from ledger.result import Result
 from ledger.store import StoreUnavailable
-from ledger.transitions import Changed, Lapsed, NotSent, Resumed
+from ledger.transitions import Changed
 from policies.model import ResultRules, Retry, ToolPolicy
 from proxy.books import Books, Standing
 from proxy.forward import Forward

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ledger.events import Lapsed, Lost, NotSent, Replied, Resumed, TimedOut
 from ledger.records import Call, Completed, Event, Free, InFlight, Record, Unknown
-from ledger.transitions import Lapsed, Lost, NotSent, Replied, Resumed, TimedOut, claim
+from ledger.transitions import claim
 from policies.model import Verdict
 
 OPERATION = "op_1"

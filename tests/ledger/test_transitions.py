@@ -9,19 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ledger.events import Happening, Lapsed, Lost, NotSent, Replied, Resumed, TimedOut
 from ledger.records import DETAIL_MAX, HISTORY_MAX, TOKENS_MAX, Completed, Free, InFlight, Record, Unknown
-from ledger.transitions import (
-    Changed,
-    Happening,
-    Lapsed,
-    Lost,
-    NotSent,
-    Replied,
-    Resumed,
-    TimedOut,
-    Unchanged,
-    apply,
-)
+from ledger.transitions import Changed, Unchanged, apply
 from policies.model import Verdict
 from tests.ledger.samples import (
     ENDINGS,

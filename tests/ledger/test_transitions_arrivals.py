@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.decisions import ForwardIt, JoinIt, LapseFirst, Reason, RefuseIt, ReplayIt, decide
 from ledger.records import Record
-from ledger.transitions import (
-    ForwardIt,
-    JoinIt,
-    LapseFirst,
-    Reason,
-    RefuseIt,
-    ReplayIt,
-    decide,
-)
 from tests.ledger.samples import (
     FINGERPRINT,
     NEW,

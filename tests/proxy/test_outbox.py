@@ -8,10 +8,10 @@ import os
 
 import pytest
 
+from ledger.events import NotSent, Replied
 from ledger.records import Completed, CorruptRecord, Free
 from ledger.result import Result
 from ledger.store import StoreUnavailable
-from ledger.transitions import NotSent, Replied
 from policies.model import ResultRules, Verdict
 from proxy.log import Log
 from proxy.metrics import Metrics

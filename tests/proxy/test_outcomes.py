@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ledger import events
 from ledger import result as results
-from ledger import transitions
 from policies.model import Predicate, ResultRules, Selector, Verdict
 from proxy.forward import Headers, Lost, NotSent, Replied
 from proxy.outcomes import told
@@ -23,10 +23,10 @@ def reply(status: int = 200, body: bytes = b"{}", headers: Headers = JSON, **oth
     return Replied(status, b"OK", headers, body, **{"framing": "length", **other})
 
 
-def replied(given: Replied, rules: ResultRules = RULES) -> transitions.Replied:
+def replied(given: Replied, rules: ResultRules = RULES) -> events.Replied:
     """Return the event that is made of a reply."""
     event = told(given, "t", rules, late=False).event
-    assert isinstance(event, transitions.Replied)
+    assert isinstance(event, events.Replied)
     return event
 
 
@@ -48,18 +48,18 @@ def test_status_means_what_the_default_policy_says(statuses: list[int], verdict:
 def test_not_sent_stays_not_sent(timed_out: bool) -> None:
     """With its phase, for whoever reads the history."""
     event = told(NotSent("tls", "bad certificate", timed_out), "t", RULES, late=False).event
-    assert event == transitions.NotSent("t", "tls: bad certificate", timed_out)
+    assert event == events.NotSent("t", "tls: bad certificate", timed_out)
 
 
 def test_lost_stays_lost() -> None:
     """It is never rounded to anything else."""
-    assert told(Lost("reset"), "t", RULES, late=True).event == transitions.Lost("t", "reset")
+    assert told(Lost("reset"), "t", RULES, late=True).event == events.Lost("t", "reset")
 
 
 def test_late_reply_says_so() -> None:
     """Whether the first caller had gone."""
     event = told(reply(), "t", RULES, late=True).event
-    assert isinstance(event, transitions.Replied)
+    assert isinstance(event, events.Replied)
     assert event.late
 
 
