@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ledger.key import Ref
-from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
+from ledger.store import Held, Listener, Present, StoreUnavailable, UnknownCount, Write, Written
 from ledger.stores.redis_address import CONNECT_S, Address
 from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
@@ -29,6 +29,7 @@ WATCH_ABSENT_MS = 10 * 60 * 1000
 """How long a place where nothing stands remembers that it is watched: longer than anybody waits for it."""
 
 T = TypeVar("T")
+Answer = Written | Present | Held | None
 
 _WRITTEN = Written()
 
@@ -84,18 +85,18 @@ class RedisStore:
             raise
         return line
 
-    def swap(self, ref: Ref, expected: str | None, write: Write) -> Coroutine[Any, Any, Written | Present | None]:
+    def swap(self, ref: Ref, expected: str | None, write: Write) -> Coroutine[Any, Any, Answer]:
         """See `ledger.store.Store.swap`."""
         keys = self._scopes.known(ref.scope)
         if keys is None:
             return self._in_time(self._swap_in_new_scope(ref, expected, write))
         return self._swap(keys, ref, expected, write)
 
-    async def _swap_in_new_scope(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    async def _swap_in_new_scope(self, ref: Ref, expected: str | None, write: Write) -> Answer:
         keys = await self._scopes.register(ref.scope)
         return await self._swap(keys, ref, expected, write)
 
-    async def _swap(self, keys: ScopeKeys, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    async def _swap(self, keys: ScopeKeys, ref: Ref, expected: str | None, write: Write) -> Answer:
         operation, version = ref.operation.encode(), write.version.encode()
         command = pack_swap(keys, operation, (expected or "").encode(), version, write)
         reply = await self._link.call(command)
@@ -104,6 +105,8 @@ class RedisStore:
         match await self._runner.made_good(SWAP, command, reply):
             case None:
                 return None
+            case [b"held", holder, standing]:
+                return Held(holder.decode(), None if standing is None else self._present(standing, holder))
             case list() as standing:
                 return self._present(standing, operation)
             case again if again == version:

@@ -7,6 +7,7 @@ of a scope shares the hash tag `{scope}`, so that a script touches one slot only
     holdfast:{acme/create_ticket}:reply:op_…     hash: operation, version, reply; expires with its retention
     holdfast:{acme/create_ticket}:due            sorted set: operations with a lease, by the moment it lapses
     holdfast:{acme/create_ticket}:unknown        sorted set: unknown operations, by the moment they became so
+    holdfast:{acme/create_ticket}:effect:…       string: `holdfast ` and the operation that holds this effect key
     holdfast:scopes                              set: every scope that ever had a claim
     holdfast:wake                                channel: operations that were watched, as they are swapped
 """
@@ -48,19 +49,22 @@ ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS)
 
 
 class ScopeKeys(Struct, frozen=True):
-    """The keys of one scope; a record's and a reply's lack the operation at their end.
+    """The keys of one scope; a record's and a reply's lack the operation at their end, an effect's lacks its key.
 
-    swap_frames  what `ledger.stores.redis_swap` has packed of them, once for all swaps.
+    swap_frames    what `ledger.stores.redis_swap` has packed of them, once for all swaps.
+    effect_frames  the same, for swaps that write an effect key.
     """
 
     record: bytes
     reply: bytes
     due: bytes
     unknown: bytes
+    effect: bytes
     swap_frames: dict[int, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
+    effect_frames: dict[tuple[int, int], tuple[bytes, bytes, bytes, bytes]] = field(default_factory=dict)
 
 
 def keys_of(scope: str) -> ScopeKeys:
     """Return the keys of `scope`, which `ledger.key.scope_of` keeps free of braces."""
     tag = b"holdfast:{%s}:" % scope.encode("utf-8", "surrogateescape")
-    return ScopeKeys(tag + b"record:", tag + b"reply:", tag + b"due", tag + b"unknown")
+    return ScopeKeys(tag + b"record:", tag + b"reply:", tag + b"due", tag + b"unknown", tag + b"effect:")

@@ -38,20 +38,20 @@ local function ours_to_keep(key, operation)
 end
 
 -- Returns {operation, version, record, reply or false, milliseconds of lease left or false}, or false for nothing.
-local function handed_back(place, operation)
+local function handed_back(place, operation, record_key, reply_key)
   if not place.version then
     return false
   end
-  local record = redis.call('HGET', KEYS[1], 'record')
+  local record = redis.call('HGET', record_key, 'record')
   if not record then
     return foreign_reply()
   end
   local reply = false
   if place.kept then
-    local kept = redis.call('HMGET', KEYS[2], 'operation', 'version', 'reply')
+    local kept = redis.call('HMGET', reply_key, 'operation', 'version', 'reply')
     if kept[1] == operation and kept[2] == place.version and kept[3] then
       reply = kept[3]
-    elseif redis.call('EXISTS', KEYS[2]) == 1 then
+    elseif redis.call('EXISTS', reply_key) == 1 then
       return foreign_reply()
     end
   end

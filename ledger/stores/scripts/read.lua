@@ -15,4 +15,4 @@ if watch ~= '' and not (place.watched and place.version) then
     redis.call('PEXPIRE', KEYS[1], watch)
   end
 end
-return handed_back(place, operation)
+return handed_back(place, operation, KEYS[1], KEYS[2])
