@@ -86,7 +86,7 @@ lock: | $(BIN)/python ## Raise the locks to what the package registry has today
 	compile pyproject.toml -o requirements/run.txt; \
 	compile --group package -o requirements/package.txt; \
 	compile --group lock -o requirements/lock.txt; \
-	compile pyproject.toml --group dev -c requirements/run.txt -c requirements/package.txt -o requirements/dev.txt
+	compile pyproject.toml --all-extras --group dev -c requirements/run.txt -c requirements/package.txt -o requirements/dev.txt
 
 .PHONY: clean
 clean: ## Remove what was built here, the environment included

@@ -29,6 +29,7 @@ PLACES = {
     "proxy": Place("cli.proxy", "proxy", "Stand between callers and their tools: the sidecar."),
     "policy": Place("cli.policy", "policy", "Check and explain policy files."),
     "doctor": Place("cli.doctor", "doctor", "Examine this machine and a store: is it fit for claims?"),
+    "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: an Assistants-style API."),
     "demo": Place("cli.demo", "demo", "Replay the incident of the two tickets, without Holdfast and with it."),
 }
 

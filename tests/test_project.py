@@ -48,6 +48,8 @@ PURE_THIRD_PARTIES = {"msgspec", "rfc8785"}
 EXCUSED = {
     "*/__init__.py": "names its package",
     "*/__main__.py": "starts what stands beside it",
+    "evaluation/assistants/serving.py": "starts the process that tests/evaluation/assistants/test_clients.py talks to",
+    "evaluation/assistants/things.py": "shapes, which tests/evaluation/assistants/test_clients.py has the clients read",
     "evaluation/bench/bare_proxy.py": "a yardstick that is run, not used: tests/evaluation/bench/test_systems.py",
     "evaluation/bench/environment.py": "what a machine is called, as it says itself",
     "evaluation/bench/fast_tool.py": "run as a process: tests/evaluation/bench/test_closed_loop.py",
