@@ -13,10 +13,12 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ledger.key import Ref
-from ledger.store import Held, Listener, Present, StoreUnavailable, UnknownCount, Write, Written
+from ledger.store import Beat, Held, Listener, Page, Phase, Present, StoreUnavailable, UnknownCount, Write, Written
 from ledger.stores.redis_address import CONNECT_S, Address
+from ledger.stores.redis_beats import Beats
 from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
+from ledger.stores.redis_listing import Listing
 from ledger.stores.redis_runner import Runner
 from ledger.stores.redis_scopes import Scopes
 from ledger.stores.redis_scripts import READ, RENEW, SWAP, ScopeKeys
@@ -50,6 +52,8 @@ class RedisStore:
         self._runner = Runner(self._link, self._address.where, self._deadline_s)
         self._scopes = Scopes(self._runner.ask)
         self._sweep = Sweep(self._scopes, self._runner.run)
+        self._listing = Listing(self._scopes, self._runner.run, self._runner.ask)
+        self._beats = Beats(self._runner.run, self._runner.ask)
         self._fitness = Fitness("", ())
 
     @property
@@ -78,6 +82,12 @@ class RedisStore:
             async with asyncio.timeout(CONNECT_S):
                 self._fitness = await examine(line)
                 await self._scopes.carry_over(line)
+                await self._beats.look_back(line)
+            if self._beats.holding_back:
+                # Claims that were sent before the loss wait to be repeated on this line: until they have given up, it
+                # is not handed out. Later ones find their scopes unknown, and are held back before they are sent.
+                self._scopes.forget()
+                await asyncio.sleep(self._deadline_s)
         except BaseException as error:
             await line.close()
             if isinstance(error, TimeoutError):
@@ -93,6 +103,10 @@ class RedisStore:
         return self._swap(keys, ref, expected, write)
 
     async def _swap_in_new_scope(self, ref: Ref, expected: str | None, write: Write) -> Answer:
+        if self._beats.holding_back:
+            if write.phase == "in_flight":
+                raise StoreUnavailable(f"redis at {self._address.where} has lost memory: nothing is claimed for now")
+            return await self._swap(self._scopes.keys(ref.scope), ref, expected, write)
         keys = await self._scopes.register(ref.scope)
         return await self._swap(keys, ref, expected, write)
 
@@ -151,6 +165,19 @@ class RedisStore:
     async def unknowns(self) -> list[UnknownCount]:
         """See `ledger.store.Store.unknowns`. Of very many scopes, counts some 1,000 anew each time."""
         return await self._in_time(self._sweep.unknowns())
+
+    async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
+        """See `ledger.store.Store.scan`. Those in flight come by the end of their leases, so the first has not been
+        renewed for longest; of very many scopes, some 1,000 are merged at a time."""
+        return await self._in_time(self._listing.page(phase, cursor, limit))
+
+    async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
+        """See `ledger.store.Store.beat`."""
+        return await self._beats.beat(process, acknowledged, refuse_ms)
+
+    async def accept(self) -> None:
+        """See `ledger.store.Store.accept`. A process that notices the same loss after that has all refuse again."""
+        await self._beats.accept()
 
     async def _in_time(self, work: Coroutine[None, None, T]) -> T:
         """Bound what takes several commands by the one deadline."""

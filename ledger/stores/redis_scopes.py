@@ -53,6 +53,10 @@ class Scopes:
         if self._registered and not isinstance(await line.send(pack((b"SADD", SCOPES, *self._registered))), int):
             self._registered.clear()  # out of memory, say: each scope's next claim tries again, and is refused
 
+    def forget(self) -> None:
+        """Have each scope entered anew with its next claim."""
+        self._registered.clear()
+
     async def next_some(self, turn: Turn) -> list[str]:
         """Return the scopes to look at this time: all of them, or the next some where there are very many.
 

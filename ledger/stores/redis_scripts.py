@@ -9,6 +9,8 @@ of a scope shares the hash tag `{scope}`, so that a script touches one slot only
     holdfast:{acme/create_ticket}:unknown        sorted set: unknown operations, by the moment they became so
     holdfast:{acme/create_ticket}:effect:…       string: `holdfast ` and the operation that holds this effect key
     holdfast:scopes                              set: every scope that ever had a claim
+    holdfast:{memory}:beats:…                    string: how many heartbeats of a process have been counted
+    holdfast:{memory}:refusal                    string: the process that saw the memory go back; expires
     holdfast:wake                                channel: operations that were watched, as they are swapped
 """
 
@@ -45,7 +47,10 @@ READ = _script("read", list, NoneType)
 RENEW = _script("renew", int)
 DUE = _script("due", list)
 UNKNOWNS = _script("unknowns", list)
-ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS)
+INDEX = _script("index", list)
+LISTED = _script("listed", list, NoneType)
+BEAT = _script("beat", list)
+ALL = (SWAP, READ, RENEW, DUE, UNKNOWNS, INDEX, LISTED, BEAT)
 
 
 class ScopeKeys(Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from ledger.store import EffectWrite, Held, Present, StoreUnavailable, Written
+from ledger.store import EffectWrite, Held, Phase, Present, StoreUnavailable, Written
 from tests.ledger.redis_bench import DUE, RECORD, REPLY, relayed, store_on
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write, eventually, put
@@ -98,7 +98,7 @@ async def test_write_that_cannot_take_place_leaves_the_effect_key_alone(redis: R
         await put(store, a_ref("op_0"), a_write())
         redis.ask("DEL", index)
         redis.ask("SET", index, "another's")
-        phase = "unknown" if index == UNKNOWN else "in_flight"
+        phase: Phase = "unknown" if index == UNKNOWN else "in_flight"
         write = replace(a_write(phase, lease_ms=1_000, result=b"r"), effect=CLAIM)
         with pytest.raises(StoreUnavailable, match="something that Holdfast did not write"):
             await store.swap(a_ref(), None, write)
