@@ -167,14 +167,15 @@ class Store(Protocol):
     async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
         """List places of every scope, all or those in `phase`: about `limit` after `cursor` (empty: from the start).
 
-        `unknown` and `in_flight` come from indexes, the longest there first; others in no order. A place that changes
-        while one lists may be missed or come twice. A page may be empty and still have a cursor. Raises `ValueError`
-        for a cursor that this store did not give out.
+        `unknown` and `in_flight` come from indexes: the longest there first, and the one whose lease ends next; others
+        in no order. A place that changes while one lists may be missed or come twice. A page may be empty and still
+        have a cursor. Raises `ValueError` for a cursor that this store did not give out for the same listing.
         """
 
     async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
         """Count one heartbeat of `process`. If the store remembers fewer than the `acknowledged` ones, its memory went
-        back: from now on, and for `refuse_ms` or until `accept`, every process is told to refuse."""
+        back: from now on, and for `refuse_ms` or until `accept`, every process is told to refuse. The count that comes
+        back is above both, so each loss is told once."""
 
     async def accept(self) -> None:
         """An operator says that what the store lost is accepted: the refusal ends for every process."""

@@ -174,10 +174,13 @@ def _ended(record: Record, event: AttemptEnd, now_ms: int) -> Changed | Unchange
             return _settle(record, event, now_ms, late=True)
         if isinstance(record, InFlight) and record.resent and _is_final(event):
             return _settle(record, event, now_ms, late=True)
-        if isinstance(record, Completed) and isinstance(event, Replied) and event.digest == record.digest:
-            # The tool repeats itself to attempts that carried one key; without one, it ran twice and happens to agree.
-            if any(told.what == "resent" for told in record.history):
-                return Unchanged()
+        if (
+            isinstance(record, Completed)
+            and isinstance(event, Replied)
+            and event.digest == record.digest
+            and (any(told.what == "resent" for told in record.history))
+        ):  # The tool repeats itself to attempts that carried one key; without one, it ran twice and happens to agree.
+            return Unchanged()
         return _conflict(record, event, now_ms)
     match record:
         case InFlight():

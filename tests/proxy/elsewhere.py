@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar, cast
 
 from ledger.key import Ref
-from ledger.store import Listener, Present, Store, UnknownCount, Write, Written
+from ledger.store import Beat, Held, Listener, Page, Phase, Present, Store, UnknownCount, Write, Written
 from tests.proxy.virtual import VirtualLoop
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Elsewhere:
         """See `ledger.store.Store.close`."""
         await self._there(self._store.close())
 
-    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | Held | None:
         """See `ledger.store.Store.swap`."""
         return await self._there(self._store.swap(ref, expected, write))
 
@@ -68,6 +68,18 @@ class Elsewhere:
     async def unknowns(self) -> list[UnknownCount]:
         """See `ledger.store.Store.unknowns`."""
         return await self._there(self._store.unknowns())
+
+    async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
+        """See `ledger.store.Store.scan`."""
+        return await self._there(self._store.scan(phase, cursor, limit))
+
+    async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
+        """See `ledger.store.Store.beat`."""
+        return await self._there(self._store.beat(process, acknowledged, refuse_ms))
+
+    async def accept(self) -> None:
+        """See `ledger.store.Store.accept`."""
+        await self._there(self._store.accept())
 
     async def _there(self, call: Coroutine[Any, Any, T]) -> T:
         with cast("VirtualLoop", asyncio.get_running_loop()).outside():

@@ -12,7 +12,19 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ledger.key import Ref
-from ledger.store import Listener, Present, Store, StoreUnavailable, UnknownCount, Write, Written
+from ledger.store import (
+    Beat,
+    Held,
+    Listener,
+    Page,
+    Phase,
+    Present,
+    Store,
+    StoreUnavailable,
+    UnknownCount,
+    Write,
+    Written,
+)
 
 T = TypeVar("T")
 
@@ -92,7 +104,7 @@ class View:
     async def close(self) -> None:
         """Nothing: the test closes the store."""
 
-    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | Held | None:
         """See `ledger.store.Store.swap`."""
         if self.before is not None:
             await self.before()
@@ -121,6 +133,18 @@ class View:
     async def unknowns(self) -> list[UnknownCount]:
         """See `ledger.store.Store.unknowns`."""
         return await self._ask("unknowns", self._store.unknowns)
+
+    async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
+        """See `ledger.store.Store.scan`."""
+        return await self._ask("scan", lambda: self._store.scan(phase, cursor, limit))
+
+    async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
+        """See `ledger.store.Store.beat`."""
+        return await self._ask("beat", lambda: self._store.beat(process, acknowledged, refuse_ms))
+
+    async def accept(self) -> None:
+        """See `ledger.store.Store.accept`."""
+        await self._ask("accept", self._store.accept)
 
     async def _ask(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         gate = self._gate
