@@ -15,12 +15,13 @@ from cli.request import Request
 from ledger.fingerprint import canonical, fingerprint
 from ledger.key import ref_of
 from policies.loader import Loaded
+from policies.matcher import ByTenant
 from policies.model import UNMATCHED, ToolPolicy
 from policies.paths import normal_path
 from policies.units import show_duration
 from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter, is_json
-from proxy.identity import Identity, control_names
-from proxy.problems import Refused
+from proxy.identity import Finder, Identity, control_names
+from proxy.problems import Kind, Refused
 
 
 class Line(Struct, frozen=True):
@@ -35,11 +36,29 @@ class Line(Struct, frozen=True):
 def explain(loaded: Loaded, request: Request) -> list[Line]:
     """Explain `request` under `loaded`, from its match down to each field of its policy."""
     path = request.target.partition("?")[0]
-    policy = loaded.policies.match(request.method, path)
-    return [*_matched(loaded, policy, request, path), *_fate(loaded, policy, request), *_fields(loaded, policy)]
+    lines = [*_asked(request, path)]
+    try:
+        found = loaded.policies.match(request.method, path)
+        policy = found if isinstance(found, ToolPolicy) else _tenants(loaded, found, request)
+    except Refused as refused:
+        return [*lines, _refused(refused)]
+    return [*lines, *_matched(loaded, policy), *_fate(loaded, policy, request), *_fields(loaded, policy)]
 
 
-def _matched(loaded: Loaded, policy: ToolPolicy, request: Request, path: str) -> Iterator[Line]:
+def _sorted(loaded: Loaded, request: Request) -> Incoming:
+    everyone = (*loaded.policies.policies, loaded.policies.unmatched_write)
+    return Sorter(ALWAYS_CONTROL | control_names(everyone)).sort(request.headers)
+
+
+def _tenants(loaded: Loaded, found: ByTenant, request: Request) -> ToolPolicy:
+    """Return the policy of the tenant that the request names. Raises `Refused` if it names none."""
+    tenant = Finder(found.selector).find(_sorted(loaded, request), b"")
+    if not tenant:
+        raise Refused(Kind.KEY_MISSING, f"the request names no tenant: send {found.selector}")
+    return found.of(tenant)
+
+
+def _asked(request: Request, path: str) -> Iterator[Line]:
     normal = normal_path(path)
     yield Line("request", "method", request.method)
     if normal is None:
@@ -48,7 +67,10 @@ def _matched(loaded: Loaded, policy: ToolPolicy, request: Request, path: str) ->
         )
     else:
         yield Line("request", "path", normal, "" if normal == path else "its normal form (RFC 3986, 6.2.2)")
-    where = loaded.provenance(policy.tool)
+
+
+def _matched(loaded: Loaded, policy: ToolPolicy) -> Iterator[Line]:
+    where = loaded.provenance(policy.label)
     source = "no policy names this request" if policy.tool == UNMATCHED else where["tool"]
     yield Line("policy", "tool", policy.tool, source)
     yield Line("policy", "effect", policy.effect, _effect_source(policy, where))
@@ -63,10 +85,8 @@ def _effect_source(policy: ToolPolicy, where: dict[str, str]) -> str:
 
 def _fate(loaded: Loaded, policy: ToolPolicy, request: Request) -> Iterator[Line]:
     """Yield identity and answers, or the refusal that comes before them."""
-    everyone = (*loaded.policies.policies, loaded.policies.unmatched_write)
-    named = ALWAYS_CONTROL | control_names(everyone)
     try:
-        incoming = Sorter(named).sort(request.headers)
+        incoming = _sorted(loaded, request)
         if policy.effect == "read":
             yield from _read(policy)
         elif policy.mode == "off":
@@ -76,7 +96,11 @@ def _fate(loaded: Loaded, policy: ToolPolicy, request: Request) -> Iterator[Line
         else:
             yield from _write(policy, request, incoming)
     except Refused as refused:
-        yield _refusal(refused.kind.value.slug, refused.kind.value.status, refused.detail, "")
+        yield _refused(refused)
+
+
+def _refused(refused: Refused) -> Line:
+    return _refusal(refused.kind.value.slug, refused.kind.value.status, refused.detail, "")
 
 
 def _refusal(slug: str, status: int, detail: str, source: str) -> Line:
@@ -135,6 +159,6 @@ def _answers(policy: ToolPolicy) -> Iterator[Line]:
 
 
 def _fields(loaded: Loaded, policy: ToolPolicy) -> Iterator[Line]:
-    for shown in loaded.shown(policy.tool):
+    for shown in loaded.shown(policy.label):
         if policy.tool != UNMATCHED or shown.field not in {"tool", "effect", "match.path", "match.method"}:
             yield Line("field", shown.field, shown.value, shown.where)

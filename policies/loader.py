@@ -43,18 +43,18 @@ class Shown(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """A policy set, and for each tool (and `_unmatched`) the settings that made it."""
+    """A policy set, and the settings that made each of its policies, by its label (`_unmatched` among them)."""
 
     policies: PolicySet
     settings: Mapping[str, Settings]
 
-    def provenance(self, tool: str) -> dict[str, str]:
+    def provenance(self, label: str) -> dict[str, str]:
         """Return where each leaf field comes from: `file:line`, or `built in`."""
-        return {field: setting.where for field, setting in self.settings[tool].items()}
+        return {field: setting.where for field, setting in self.settings[label].items()}
 
-    def shown(self, tool: str) -> list[Shown]:
-        """Return a tool's leaf fields, in the order of the documentation."""
-        settings = self.settings[tool]
+    def shown(self, label: str) -> list[Shown]:
+        """Return a policy's leaf fields, in the order of the documentation."""
+        settings = self.settings[label]
         return [
             Shown(path, leaf.kind.show(settings[path].value), settings[path].where) for path, leaf in LEAVES.items()
         ]
@@ -101,7 +101,7 @@ def _assemble(parts: list[Part], faults: list[Fault], generation: int) -> Loaded
         raise PolicyErrors(faults)
     assert all(setting.value is not BROKEN for merged, _ in tools for setting in merged.values())
     policies = [build(merged) for merged, _ in tools]
-    settings = {policy.tool: merged for policy, (merged, _) in zip(policies, tools, strict=True)}
+    settings = {policy.label: merged for policy, (merged, _) in zip(policies, tools, strict=True)}
     return Loaded(PolicySet(policies, build(unmatched), generation), {**settings, UNMATCHED: unmatched})
 
 

@@ -227,3 +227,9 @@ class ToolPolicy(Struct, frozen=True, kw_only=True):
     replicas: int = 0
     """How many replicas of the store must have each write (`WAIT`); 0 asks none."""
     longest_run_ms: int = 10 * MINUTE_MS
+
+    @property
+    def label(self) -> str:
+        """What tells this policy from the others of a folder: its tool, and the tenants that it names, if any."""
+        tenants = ", ".join(sorted(self.match.tenants))
+        return f"{self.tool} ({tenants})" if tenants else self.tool

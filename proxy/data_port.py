@@ -89,7 +89,7 @@ class DataPort:
             raise Refused(Kind.BAD_REQUEST, "the request has no Host (RFC 9112, 3.2)", close=True)
         if incoming.transfer_encoding:
             _check_framing(request, incoming)
-        ruled = rules.of(request.method, request.raw_path.partition("?")[0])
+        ruled = rules.of(request.method, request.raw_path.partition("?")[0], incoming)
         policy = told.policy = ruled.policy
         if policy.effect == "read":
             return await self._pass(request, incoming, ruled, told, "")

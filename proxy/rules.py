@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from policies.matcher import PolicySet
+from policies.matcher import ByTenant, PolicySet
 from policies.model import ToolPolicy
 from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter
 from proxy.forward import Headers, Origin
-from proxy.identity import Identity, control_names
+from proxy.identity import Finder, Identity, control_names
 from proxy.origins import authority_of, parse_origin
+from proxy.problems import Kind, Refused
 
 
 class Ruled:
@@ -38,6 +39,12 @@ class Rules:
         self.fields = Sorter(ALWAYS_CONTROL | control_names(everything))
         self._ruled = {id(policy): Ruled(policy, default) for policy in everything}
 
-    def of(self, method: str, path: str) -> Ruled:
-        """Return what applies to a request."""
-        return self._ruled[id(self.policies.match(method, path))]
+    def of(self, method: str, path: str, incoming: Incoming) -> Ruled:
+        """Return what applies to a request. Raises `Refused` if that depends on a tenant that it does not name."""
+        found = self.policies.match(method, path)
+        if type(found) is ByTenant:
+            tenant = Finder(found.selector).find(incoming, b"")
+            if not tenant:
+                raise Refused(Kind.KEY_MISSING, f"the request names no tenant: send {found.selector}")
+            found = found.of(tenant)
+        return self._ruled[id(found)]

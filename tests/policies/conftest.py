@@ -10,6 +10,8 @@ import pytest
 
 from policies.faults import Fault, PolicyErrors
 from policies.loader import Loaded, load_folder
+from policies.matcher import PolicySet
+from policies.model import ToolPolicy
 
 HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\n"
 HEAD_LINES = 2
@@ -43,6 +45,13 @@ def faults(tool: Callable[[str], Loaded]) -> Callable[[str], list[tuple[int, int
         return [told(fault) for fault in raised.value.faults]
 
     return loading
+
+
+def matched(policies: PolicySet, method: str, path: str) -> ToolPolicy:
+    """Return the policy for a request, whoever asks."""
+    found = policies.match(method, path)
+    assert isinstance(found, ToolPolicy)
+    return found
 
 
 def told(fault: Fault) -> tuple[int, int, str, str]:

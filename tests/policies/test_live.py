@@ -12,6 +12,7 @@ from policies import live
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
+from tests.policies.conftest import matched
 
 HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\ntool: t\n"
 PATIENCE_S = 20
@@ -48,7 +49,7 @@ class Watched:
     @property
     def hold_ms(self) -> int:
         """How long duplicates are held just now."""
-        return self.policies.current.match("POST", "/tools/t").timeouts.hold_ms
+        return matched(self.policies.current, "POST", "/tools/t").timeouts.hold_ms
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from policies import loader
 from policies.faults import PolicyErrors
 from policies.fields import LEAVES
 from policies.loader import FILE_BYTES_MAX, Loaded, load_folder, snapshot
+from tests.policies.conftest import matched
 
 Load = Callable[..., Loaded]
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def test_five_different_mistakes_are_five_faults(load: Load, tmp_path: Path) -> 
 def test_shipped_policies_load_and_match_their_tools() -> None:
     """What we ship is worked examples: three writes and a read, each at /tools/<tool>."""
     policies = load_folder(ROOT / "policies").policies
-    found = {policy.tool: policies.match("POST", f"/tools/{policy.tool}") for policy in policies.policies}
+    found = {policy.tool: matched(policies, "POST", f"/tools/{policy.tool}") for policy in policies.policies}
     assert {tool: policy.effect for tool, policy in found.items()} == {
         "create_ticket": "write",
         "refund_payment": "write",

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.matcher import CACHE_MAX, PolicySet
-from policies.model import UNMATCHED, Match, Timeouts, ToolPolicy
+from policies.matcher import CACHE_MAX, ByTenant, PolicySet
+from policies.model import UNMATCHED, KeyRules, Match, Selector, Timeouts, ToolPolicy
+from tests.policies.conftest import matched
 
 
 def policy(tool: str, path: str, *methods: str) -> ToolPolicy:
@@ -59,8 +60,8 @@ POLICIES = PolicySet(
 )
 def test_most_specific_match_wins(method: str, path: str, tool: str) -> None:
     """However the path is spelled; asked twice, so that the answer that is kept is the same."""
-    assert POLICIES.match(method, path).tool == tool
-    assert POLICIES.match(method, path).tool == tool
+    assert matched(POLICIES, method, path).tool == tool
+    assert matched(POLICIES, method, path).tool == tool
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_most_specific_match_wins(method: str, path: str, tool: str) -> None:
 )
 def test_request_that_no_policy_names_is_a_read_or_a_write_by_its_method(method: str, effect: str) -> None:
     """Only GET, HEAD and OPTIONS are taken for reads: what is not known is guarded."""
-    found = POLICIES.match(method, "/elsewhere")
+    found = matched(POLICIES, method, "/elsewhere")
     assert (found.tool, found.effect) == (UNMATCHED, effect)
 
 
@@ -86,8 +87,68 @@ def test_request_that_no_policy_names_is_a_read_or_a_write_by_its_method(method:
 )
 def test_path_that_can_be_read_two_ways_matches_no_policy(path: str) -> None:
     """A lenient policy for `/tools/**` must not answer for what the tool may take for `/admin`."""
-    assert POLICIES.match("POST", path).tool == UNMATCHED
-    assert POLICIES.match("POST", path).effect == "write"
+    assert matched(POLICIES, "POST", path).tool == UNMATCHED
+    assert matched(POLICIES, "POST", path).effect == "write"
+
+
+def of_tenants(tool: str, path: str, *tenants: str, method: str = "") -> ToolPolicy:
+    """Return a policy that names tenants."""
+    methods = frozenset({method} if method else ())
+    return ToolPolicy(tool=tool, match=Match(path, methods, frozenset(tenants)), key=KeyRules(tenant=TENANT))
+
+
+TENANT = Selector("header", "X-Tenant-Id")
+LAUNCH = PolicySet(
+    [
+        of_tenants("acmes", "/tools/act", "acme"),
+        of_tenants("puts", "/tools/act", "acme", "globex", method="PUT"),
+        of_tenants("everybodys", "/tools/act", method="POST"),
+        of_tenants("wild", "/tools/*", "initech", "acme"),
+        policy("plain", "/tools/plain"),
+    ],
+    UNNAMED,
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "tenant", "tool"),
+    [
+        ("POST", "/tools/act", "acme", "acmes"),
+        ("POST", "/tools/act", "globex", "everybodys"),
+        ("POST", "/tools/act", "initech", "everybodys"),
+        ("POST", "/tools/act", "ACME", "everybodys"),
+        ("PUT", "/tools/act", "acme", "puts"),
+        ("PUT", "/tools/act", "globex", "puts"),
+        ("PUT", "/tools/act", "initech", "wild"),
+        ("PUT", "/tools/act", "hooli", UNMATCHED),
+        ("POST", "/tools/other", "acme", "wild"),
+        ("POST", "/tools/other", "globex", UNMATCHED),
+    ],
+)
+def test_tenant_named_policy_comes_before_one_for_all(method: str, path: str, tenant: str, tool: str) -> None:
+    """On the same path, whatever methods they name; a longer way round a more specific path is none."""
+    found = LAUNCH.match(method, path)
+    assert isinstance(found, ByTenant)
+    assert found.selector == TENANT
+    assert found.of(tenant).tool == tool
+    assert LAUNCH.match(method, path) is found
+
+
+def test_path_without_tenants_is_matched_in_one_step() -> None:
+    """Also beside less specific policies that name some: only where it takes the tenant is it asked for."""
+    assert isinstance(LAUNCH.match("POST", "/tools/plain"), ToolPolicy)
+    assert isinstance(LAUNCH.match("GET", "/tools/act"), ToolPolicy)
+
+
+def test_tools_policy_is_found_by_its_tenant() -> None:
+    """For whoever has a record's scope and nothing of its request."""
+    one, all_ = of_tenants("act", "/tools/act", "acme"), of_tenants("act", "/tools/act")
+    both = PolicySet([one, all_], UNNAMED)
+    assert both.of_tool("act", "acme") == one
+    assert both.of_tool("act", "globex") == all_
+    assert both.of_tool("act") == all_
+    assert PolicySet([one], UNNAMED).of_tool("act", "globex") is None
+    assert PolicySet([one], UNNAMED).of_tool(UNMATCHED) is not None
 
 
 def test_answers_that_are_kept_are_bounded() -> None:

@@ -9,6 +9,7 @@ from policies.fields import LEAVES
 from policies.loader import Loaded, built_in
 from policies.merge import BUILT_IN, build
 from policies.model import Match, ToolPolicy
+from tests.policies.conftest import matched
 
 Load = Callable[..., Loaded]
 
@@ -69,7 +70,7 @@ def test_each_leaf_says_where_it_comes_from(load: Load, tmp_path: Path) -> None:
 def test_defaults_hold_for_what_no_policy_names(load: Load) -> None:
     """An unnamed write is guarded as the folder's defaults say."""
     loaded = load(defaults=DEFAULTS)
-    assert loaded.policies.match("POST", "/x").timeouts.upstream_ms == 60_000
+    assert matched(loaded.policies, "POST", "/x").timeouts.upstream_ms == 60_000
     assert loaded.provenance("_unmatched")["timeouts.upstream"].endswith("defaults.yaml:7")
 
 
