@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -54,12 +54,14 @@ def until(probe: Callable[[], Found | Literal[False] | None], what: str = "", pa
 
 
 class Proxy:
-    """One `holdfast proxy` process. `folder` takes its output; `arguments` are those of the command."""
+    """One `holdfast proxy` process. `folder` takes its output; `arguments` are those of the command; `within` is a
+    command that starts another, such as `ip netns exec NAME`."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, within: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
         command = [
+            *within,
             sys.executable,
             "-c",
             BOOT,

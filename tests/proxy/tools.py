@@ -138,19 +138,20 @@ class Wire:
 
 
 class Tool:
-    """Listens on a loopback port from `start` to `stop`."""
+    """Listens on a port of `host` from `start` to `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.connections = 0
+        self._busy = 0
         self._ledger: list[Execution] = []
         self._changed = threading.Condition()
         self._scripts: dict[bytes, tuple[Script, bool]] = {b"": (succeed, True)}
         self._numbers = itertools.count(1)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = socket.create_server((host, 0), backlog=1024)
         self._sockets: set[socket.socket] = set()
         self._failures: list[BaseException] = []
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
 
     def start(self) -> None:
         """Begin to accept."""
@@ -187,6 +188,11 @@ class Tool:
         assert enough, f"{len(self.executions(run))} of {count} executions of {run}"
         return self.executions(run)
 
+    def idle(self) -> bool:
+        """Say whether no script is under way."""
+        with self._changed:
+            return self._busy == 0
+
     def _accept(self) -> None:
         while True:
             try:
@@ -219,7 +225,13 @@ class Tool:
         if reads_body:
             execution.body = wire.body(execution)
             self._note_whole(execution)
-        script(wire, execution)
+        with self._changed:
+            self._busy += 1
+        try:
+            script(wire, execution)
+        finally:
+            with self._changed:
+                self._busy -= 1
 
     def _note_whole(self, execution: Execution) -> None:
         with self._changed:
@@ -279,9 +291,9 @@ def waits(gate: Gate, then: Script = succeed) -> Script:
 
 
 @contextlib.contextmanager
-def tool() -> Iterator[Tool]:
+def tool(host: str = "127.0.0.1") -> Iterator[Tool]:
     """Run a tool."""
-    running = Tool()
+    running = Tool(host)
     running.start()
     try:
         yield running
