@@ -10,22 +10,19 @@ from __future__ import annotations
 import asyncio
 
 from ledger import transitions
-from ledger.decisions import ForwardIt, JoinIt, LapseFirst, decide
-from ledger.events import Lost, NotSent, TimedOut
-from ledger.records import CorruptRecord, Free, InFlight, Record, Unknown
+from ledger.events import Lost, TimedOut
+from ledger.records import CorruptRecord, InFlight
 from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
 from proxy import forward, outcomes
 from proxy.arrival import Arrival
+from proxy.claim import claim
 from proxy.fields import VIA
 from proxy.forward import Outbound, Replied
 from proxy.joint import Joint
 from proxy.outcomes import Told
-from proxy.works import SWAPS_MAX, Works
-
-POLL_S = 2.0
-"""How often a watched record is read although nobody said that it changed: a wake-up can be lost with a
-subscription."""
+from proxy.watch import watch
+from proxy.works import Works
 
 SHUTDOWN = "shutdown"
 
@@ -85,12 +82,13 @@ class Execution(Joint):
 
     async def _run(self) -> None:
         try:
-            if await self._claim():
+            if await claim(self):
                 await self._forward()
             else:
                 self.works.only_watched(self)
-                if not self.ended:
-                    await self._watch()
+                if not self.ended and self._cut_short is None:
+                    self._watching = True
+                    await watch(self.works, self.arrival.ref, self)
         except CorruptRecord as error:
             self.foreign = str(error)
             self.works.corrupt("record.corrupt", self.arrival.ref, error)
@@ -104,62 +102,8 @@ class Execution(Joint):
                 self.publish(self.record, self.result, ended=True)
             self.works.released(self)
 
-    async def _claim(self) -> bool:
-        """Claim the key; say whether it is ours. If not, what stands there has been published."""
-        arrival, books = self.arrival, self.works.books
-        expected: str | None = None
-        free: Free | None = None
-        taken = False
-        for _ in range(SWAPS_MAX):
-            record = transitions.claim(
-                free, operation=arrival.ref.operation, fingerprint=arrival.fingerprint, call=arrival.call,
-                token=self.token, now_ms=self.works.now_ms(),
-            )  # fmt: skip
-            try:
-                answer = await books.swap(
-                    "claim", arrival.ref, expected, record, arrival.policy.result, version=self.token
-                )
-            except StoreUnavailable as error:
-                if taken:
-                    raise  # the key is known to be somebody's: not even a policy that forwards means this
-                return self._claim_failed(record, error)
-            if isinstance(answer, str):
-                self._own(record, answer)
-                return True
-            taken = answer is not None and not isinstance(answer.record, Free)
-            if answer is None:
-                expected, free = None, None
-                continue
-            decision = decide(
-                answer.record, arrival.fingerprint, has_result=answer.stored is not None,
-                lease_left_ms=answer.lease_left_ms,
-            )  # fmt: skip
-            match decision:
-                case ForwardIt(free):
-                    expected = answer.version
-                case LapseFirst():
-                    await self.works.lapse(arrival.ref, answer)
-                case JoinIt():
-                    self.publish(answer.record, None, ended=False)
-                    return False
-                case _:
-                    self.publish(answer.record, answer.result, ended=True)
-                    return False
-        raise StoreUnavailable(f"the claim was overtaken {SWAPS_MAX} times")
-
-    def _claim_failed(self, record: InFlight, error: StoreUnavailable) -> bool:
-        """The claim may or may not stand. Refuse, and take it back when the store answers; or forward, if so told."""
-        if self.arrival.policy.store_down == "refuse":
-            self.record = record
-            withdrawn = Told(NotSent(self.token, "the store did not confirm the claim", withdrawn=True))
-            self.works.settle_later(self, withdrawn, str(error))
-            raise error
-        self.works.metrics.unprotected.labels(self.arrival.policy.tool, "store-down").inc()
-        self.store_down = str(error)
-        self._own(record, "")
-        return True
-
-    def _own(self, record: InFlight, version: str) -> None:
+    def own(self, record: InFlight, version: str) -> None:
+        """The key is ours to forward for; `version` is empty if the store does not know."""
         self.version = self.leased = version
         self.owned = True
         self.record = record
@@ -277,47 +221,6 @@ class Execution(Joint):
         self.outcome = outcome
         self.works.remember(record, result, self.arrival.policy)
         self.publish(record, result, ended=outcome is not None)
-
-    # -- another's forward ---------------------------------------------------------------------------------------
-
-    async def _watch(self) -> None:
-        """Follow another process's attempt until it has ended, or nobody here waits for it, waking ours at each
-        change."""
-        works = self.works
-        self._watching = True
-        while self._cut_short is None:
-            with works.wakeups.expect(self.arrival.ref.operation) as woken:
-                try:
-                    if await self._look():
-                        return
-                except StoreUnavailable as error:
-                    # It is in flight elsewhere, whatever became of the store: who waits here may go on waiting.
-                    works.log.event("watch.postponed", level="warning", operation=self.arrival.ref.operation,
-                                    detail=str(error))  # fmt: skip
-                await woken.wait(POLL_S)
-            await asyncio.sleep(0)  # who was woken takes its place again before it is missed
-            if not self.held:
-                self.publish(self.record, None, ended=True)
-                return
-
-    async def _look(self) -> bool:
-        """Publish what stands there now; say whether that ends the watch."""
-        ref, works = self.arrival.ref, self.works
-        standing = await works.books.watch(ref)
-        while standing is not None and _open(standing.record) and (standing.lease_left_ms or 0) <= 0:
-            await works.lapse(ref, standing)
-            standing = await works.books.watch(ref)
-        ended = standing is None or not _open(standing.record)
-        if standing is None:
-            self.publish(None, None, ended=True)
-        elif ended or standing.record != self.record:
-            self.publish(standing.record, standing.result if ended else None, ended=ended)
-        return ended
-
-
-def _open(record: Record) -> bool:
-    """Say whether a live process may yet end this record."""
-    return isinstance(record, InFlight) or (isinstance(record, Unknown) and record.listening)
 
 
 def _label(outcome: forward.Outcome) -> str:

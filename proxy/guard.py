@@ -18,6 +18,7 @@ from proxy.answer import Answer, Outcome
 from proxy.arrival import Arrival
 from proxy.execution import Execution
 from proxy.forward import Lost, NotSent, Replied
+from proxy.joint import Joint
 from proxy.problems import Kind
 from proxy.works import Works
 
@@ -144,7 +145,7 @@ class Guard:
 
     # -- everybody else ------------------------------------------------------------------------------------------
 
-    async def _join(self, arrival: Arrival, execution: Execution, patience: Patience) -> Answer | None:
+    async def _join(self, arrival: Arrival, execution: Joint, patience: Patience) -> Answer | None:
         """Wait at `execution` until it ends or patience does. Who was there while the call was in flight has joined it,
         and gets what its first caller gets; who came to an unknown that may yet end is held, and has not."""
         loop = asyncio.get_running_loop()
@@ -172,7 +173,7 @@ class Guard:
             execution.held -= 1
         return self._from_record(arrival, execution, joined=joined)
 
-    def _from_record(self, arrival: Arrival, execution: Execution, *, joined: bool) -> Answer | None:
+    def _from_record(self, arrival: Arrival, execution: Joint, *, joined: bool) -> Answer | None:
         """Answer from what the ledger knows; None means that the key may be had by now: look again."""
         operation, record, result = arrival.ref.operation, execution.record, execution.result
         if execution.foreign:

@@ -53,7 +53,9 @@ class Leases:
 
         All at once: with a slow store, one after the other would take longer than a lease. Raises `StoreUnavailable`.
         """
-        ours = [one for one in self._works.joints.values() if one.owned and one.leased and not one.ended]
+        ours = [
+            one for one in self._works.joints.values() if isinstance(one, Execution) and one.leased and not one.ended
+        ]
         for failure in await asyncio.gather(*map(self._renew, ours), return_exceptions=True):
             if failure is not None:
                 raise failure

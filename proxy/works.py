@@ -30,6 +30,8 @@ from proxy.wakeups import Wakeups
 
 if TYPE_CHECKING:
     from proxy.execution import Execution
+    from proxy.joint import Joint
+    from proxy.watch import Watch
 
 SWAPS_MAX = 16
 """Times one write is judged anew because somebody else wrote in between; more than a handful means a fault."""
@@ -53,7 +55,7 @@ class Works:
         self.clock = clock
         self.now_ms = now_ms
         self._chance = chance
-        self.joints: dict[str, Execution] = {}
+        self.joints: dict[str, Execution | Watch] = {}
         self.in_flight: dict[str, int] = {}
         self.stopping = False
         self.replays = Replays(clock)
@@ -77,11 +79,16 @@ class Works:
         if execution.counted:
             self.in_flight[execution.arrival.policy.tool] -= 1
         if not (execution.pending and not isinstance(execution.record, Free)):
-            self._forget(execution)
+            self.left(execution, execution.arrival.ref)
+
+    def left(self, joint: Joint, ref: Ref) -> None:
+        """Nobody meets at `joint` any more."""
+        if self.joints.get(ref.operation) is joint:
+            del self.joints[ref.operation]
 
     def may_listen(self) -> bool:
         """Say whether one more connection may be listened to after its time."""
-        return sum(execution.listening for execution in self.joints.values()) < LISTENING_MAX
+        return sum(joint.listening for joint in self.joints.values()) < LISTENING_MAX
 
     def backoff_s(self, retry: Retry, number: int) -> float:
         """Return the pause before try `number` + 1: exponential, with full jitter in its upper half."""
@@ -108,7 +115,7 @@ class Works:
 
         def done() -> None:
             execution.pending = False
-            self._forget(execution)
+            self.left(execution, arrival.ref)
 
         # What waits for the store is bounded by what it weighs there; the request's body would come on top of that.
         execution.arrival = replace(arrival, request=replace(arrival.request, body=b""))
@@ -207,8 +214,3 @@ class Works:
             "claim.lost", level="error", operation=record.operation, tool=record.call.tool,
             detail="the store forgot a claim that it had confirmed: it was flushed, restored or failed over",
         )  # fmt: skip
-
-    def _forget(self, execution: Execution) -> None:
-        operation = execution.arrival.ref.operation
-        if self.joints.get(operation) is execution:
-            del self.joints[operation]
