@@ -175,7 +175,7 @@ class Store(Protocol):
     async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
         """Count one heartbeat of `process`. If the store remembers fewer than the `acknowledged` ones, its memory went
         back: from now on, and for `refuse_ms` or until `accept`, every process is told to refuse. The count that comes
-        back is above both, so each loss is told once."""
+        back, lower or not, is what the process acknowledges from then on."""
 
     async def accept(self) -> None:
         """An operator says that what the store lost is accepted: the refusal ends for every process."""

@@ -176,8 +176,8 @@ class MemoryStore:
         remembered = self._beats.get(process, 0)
         if remembered < acknowledged:
             self._refuse_until_ms = max(self._refuse_until_ms, now + refuse_ms)
-        self._beats[process] = max(remembered, acknowledged) + 1
-        return Beat(self._beats[process], max(0, self._refuse_until_ms - now))
+        self._beats[process] = remembered + 1
+        return Beat(remembered + 1, max(0, self._refuse_until_ms - now))
 
     async def accept(self) -> None:
         """See `ledger.store.Store.accept`."""

@@ -15,10 +15,11 @@ import logging
 from typing import Any
 
 from ledger.key import Ref
-from ledger.store import Listener, Present, StoreUnavailable, UnknownCount, Write, Written
+from ledger.store import Beat, Held, Listener, Page, Phase, Present, StoreUnavailable, UnknownCount, Write, Written
+from ledger.stores import cursors
 from ledger.stores.clock import Clock, steady_clock
 from ledger.stores.sqlite_calls import Calls
-from ledger.stores.sqlite_places import Due, Read, Renew, Swap, Unknowns, Work
+from ledger.stores.sqlite_places import Accept, CountBeat, Due, Read, Renew, Scan, Swap, Unknowns, Work
 from ledger.stores.sqlite_writer import Writer
 from ledger.stores.watches import Watches
 
@@ -76,9 +77,9 @@ class SqliteStore:
         except TimeoutError:
             log.warning("the ledger %s did not close in time: it is recovered at the next start", self._path)
 
-    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | None:
+    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | Held | None:
         """See `ledger.store.Store.swap`."""
-        answer: Written | Present | None = await self._ask(Swap(ref, expected, write))
+        answer: Written | Present | Held | None = await self._ask(Swap(ref, expected, write))
         return answer
 
     async def read(self, ref: Ref) -> Present | None:
@@ -111,6 +112,21 @@ class SqliteStore:
         """See `ledger.store.Store.unknowns`."""
         answer: list[UnknownCount] = await self._ask(Unknowns())
         return answer
+
+    async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
+        """See `ledger.store.Store.scan`."""
+        answer: Page = await self._ask(Scan(phase, cursors.read(phase, cursor), limit))
+        return answer
+
+    async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
+        """See `ledger.store.Store.beat`. A file that was replaced while it is open has this process refuse until it is
+        started anew: what it wrote from then on would be gone with it."""
+        answer: Beat = await self._ask(CountBeat(process, acknowledged, refuse_ms))
+        return answer
+
+    async def accept(self) -> None:
+        """See `ledger.store.Store.accept`."""
+        await self._ask(Accept())
 
     def _ask(self, work: Work) -> asyncio.Future[Any]:
         if self._calls is None:

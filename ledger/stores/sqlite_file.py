@@ -17,7 +17,7 @@ from ledger.stores.sqlite_errors import RESTORE
 
 APPLICATION_ID = 0x486F6C64
 """`Hold`, in the header of each ledger: tells ours from other programs' databases."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 4096
 QUICK_CHECK_BYTES_MAX = 64 * 1024 * 1024
 """Files up to here are checked whole at start (some 50 ms); larger ones page by page, as they are read."""
@@ -48,6 +48,23 @@ CREATE INDEX places_purge ON places (purge_ms) WHERE purge_ms IS NOT NULL;
 """
 # A rowid table: places lie in the order of their first claim, so those of one group share pages, and a settle finds its
 # place in a page at hand. Keyed by the (random) operation itself it cost 2.5 times as much, and 3 times the space.
+
+ADDED_BY_2 = """
+CREATE TABLE effects (
+  scope TEXT NOT NULL,
+  effect TEXT NOT NULL,
+  operation TEXT NOT NULL,  -- which one holds it
+  until_ms INTEGER,         -- NULL: without end
+  PRIMARY KEY (scope, effect)
+) WITHOUT ROWID;
+CREATE INDEX effects_until ON effects (until_ms) WHERE until_ms IS NOT NULL;
+CREATE INDEX places_unknown_since ON places (unknown_ms) WHERE unknown_ms IS NOT NULL;
+CREATE TABLE beats (process TEXT PRIMARY KEY, count INTEGER NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE refusal (id INTEGER PRIMARY KEY CHECK (id = 1), until_ms INTEGER NOT NULL);
+"""
+_MIGRATIONS = {1: ADDED_BY_2}
+"""What each older version lacks to be the next one. There is no way back: an earlier program would settle calls without
+letting go of their effect keys, so it refuses the file."""
 
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.sshfs", "lustre"})
 
@@ -116,6 +133,7 @@ def open_ledger(path: Path, *, bytes_max: int | None = None) -> sqlite3.Connecti
         if bytes_max is not None:
             connection.execute(f"PRAGMA max_page_count = {max(1, bytes_max // PAGE_BYTES)}")
         _check_health(connection, path)
+        _migrate(connection)
     except BaseException:
         connection.close()
         raise
@@ -135,9 +153,8 @@ def _create(path: Path) -> None:
     try:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(
-            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA} COMMIT;"
-        )
+        header = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        connection.executescript(f"BEGIN; {header} {SCHEMA} {ADDED_BY_2} COMMIT;")
     finally:
         connection.close()
     Path(new).rename(path)
@@ -152,11 +169,26 @@ def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "application_id") != APPLICATION_ID:
         raise UnfitStore(f"{path} is another program's database, not a ledger: name another file with --store")
     version = _pragma(connection, "user_version")
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION and version not in _MIGRATIONS:
         raise UnfitStore(
             f"the ledger {path} has schema {version}, this program knows {SCHEMA_VERSION}: "
             "start the version of Holdfast that wrote it, or a newer one"
         )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older file up to this version: all the way or, where that fails, not at all."""
+    version = _pragma(connection, "user_version")
+    if version == SCHEMA_VERSION:
+        return
+    assert isinstance(version, int)
+    steps = "".join(_MIGRATIONS[step] for step in range(version, SCHEMA_VERSION))
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _check_health(connection: sqlite3.Connection, path: Path) -> None:

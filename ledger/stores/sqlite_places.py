@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from pathlib import Path
 from typing import assert_never
 
 from msgspec import Struct
 
 from ledger.key import Ref
-from ledger.store import Present, UnknownCount, Write, Written
+from ledger.store import Beat, EffectWrite, Held, Page, Phase, Present, UnknownCount, Write, Written
+from ledger.stores.cursors import Mark
+from ledger.stores.sqlite_beats import Beats
+from ledger.stores.sqlite_effects import Effects
+from ledger.stores.sqlite_listing import page_of
 
 
 class Swap(Struct, frozen=True):
@@ -48,8 +53,28 @@ class Unknowns(Struct, frozen=True):
     """`Store.unknowns`."""
 
 
-Work = Swap | Read | Renew | Due | Unknowns
-Answer = Written | Present | bool | list[Ref] | list[UnknownCount] | None
+class Scan(Struct, frozen=True):
+    """`Store.scan`, behind the place that `after` marks."""
+
+    phase: Phase | None
+    after: Mark
+    limit: int
+
+
+class CountBeat(Struct, frozen=True):
+    """`Store.beat`."""
+
+    process: str
+    acknowledged: int
+    refuse_ms: int
+
+
+class Accept(Struct, frozen=True):
+    """`Store.accept`."""
+
+
+Work = Swap | Read | Renew | Due | Unknowns | Scan | CountBeat | Accept
+Answer = Written | Present | Held | bool | list[Ref] | list[UnknownCount] | Page | Beat | None
 
 WRITTEN = Written()
 
@@ -128,12 +153,16 @@ def _update(columns: tuple[str, ...]) -> str:
 class Places:
     """The table of places. Every time is an argument, in the store's milliseconds; raises `sqlite3.Error`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._cursor = connection.cursor()
+        self._effects = Effects(self._cursor)
+        self._beats = Beats(self._cursor, path)
 
     def carry_out(self, work: Work, now: int) -> Answer:
         """Do one call and return its answer."""
         if isinstance(work, Swap):  # first, and not by a pattern: what a pattern costs, it would cost each call
+            if work.write.effect is not None:
+                return self._swap_with_effect(work.ref, work.expected, work.write, work.write.effect, now)
             return self._swap(work.ref, work.expected, work.write, now)
         match work:
             case Read(ref):
@@ -147,21 +176,51 @@ class Places:
             case Unknowns():
                 rows = self._cursor.execute(_UNKNOWNS, (now,)).fetchall()
                 return [UnknownCount(scope, count, max(0, now - since)) for scope, count, since in rows]
+            case Scan(phase, after, limit):
+                return page_of(self._cursor.connection, phase, after, limit, now)
+            case CountBeat(process, acknowledged, refuse_ms):
+                return self._beats.beat(process, acknowledged, refuse_ms, now)
+            case Accept():
+                self._beats.accept()
+                return None
             case _:
                 assert_never(work)
 
     def adopt(self, now: int) -> None:
         """Make every lease that a previous owner left due now: it is not there to renew or settle."""
         self._cursor.execute(_ADOPT, (now, now))
+        self._beats.forget_old(now)
 
     def purge(self, now: int, limit: int) -> int:
-        """Delete forgotten places and outlived results, `limit` of them together at most; return how many."""
+        """Delete forgotten places and outlived results, `limit` of them together at most, and as many effect keys whose
+        window is over; return how many of the ones or the others, whichever are more."""
         outlived = self._cursor.execute(_OUTLIVED, (now, limit)).fetchall()
         forgotten = [(rowid,) for rowid, forget_ms in outlived if forget_ms is not None and forget_ms <= now]
         stripped = [(rowid,) for rowid, forget_ms in outlived if forget_ms is None or forget_ms > now]
         self._cursor.executemany(_DELETE, forgotten)
         self._cursor.executemany(_STRIP, stripped)
-        return len(outlived)
+        return max(len(outlived), self._effects.purge(now, limit))
+
+    def _swap_with_effect(
+        self, ref: Ref, expected: str | None, write: Write, effect: EffectWrite, now: int
+    ) -> Written | Present | Held | None:
+        """Swap, and hold the effect key or let it go: what could go wrong with the second comes before the first."""
+        holder = self._effects.holder(ref.scope, effect.key, now)
+        mine = holder is None or holder == ref.operation
+        if effect.hold == "claim" and not mine and holder != effect.over:
+            standing = self._read(ref, now)
+            version = None if standing is None else standing.version
+            if version == write.version:
+                return WRITTEN
+            if version != expected:
+                return standing
+            assert holder is not None
+            return Held(holder, self._read(Ref(ref.scope, holder), now))
+        met = self._swap(ref, expected, write, now)
+        # One row: it was written just now. A repetition looked at what stands, and leaves the effect key alone.
+        if met is WRITTEN and self._cursor.rowcount == 1 and (mine or effect.hold == "claim"):
+            self._effects.hold(ref, effect, now)
+        return met
 
     def _swap(self, ref: Ref, expected: str | None, write: Write, now: int) -> Written | Present | None:
         columns = _columns_of(write, now)

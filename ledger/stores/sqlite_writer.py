@@ -12,13 +12,14 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from ledger.store import StoreUnavailable, UnfitStore
 from ledger.stores.clock import Clock
 from ledger.stores.sqlite_calls import Group
 from ledger.stores.sqlite_errors import at_start, is_of_one_call, unavailable
 from ledger.stores.sqlite_file import Owned, open_ledger
-from ledger.stores.sqlite_places import WRITTEN, Places, Renew, Swap
+from ledger.stores.sqlite_places import WRITTEN, Accept, CountBeat, Places, Renew, Swap
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ PURGE_EVERY_MS = 1_000
 PURGE_AGAIN_MS = 20
 """How soon again after a full batch: some 12,000 a second, as fast as they can come in."""
 
-_WRITES = (Swap, Renew)
+_WRITES = (Swap, Renew, CountBeat, Accept)
 
 
 class Writer:
@@ -75,7 +76,7 @@ class Writer:
             try:
                 connection = open_ledger(owned.path, bytes_max=self._bytes_max)
                 try:
-                    self._work(connection)
+                    self._work(connection, owned.path)
                 finally:
                     connection.close()  # folds the log into the file
             finally:
@@ -85,10 +86,10 @@ class Writer:
         finally:
             self._on_loop(self._ended.set)
 
-    def _work(self, connection: sqlite3.Connection) -> None:
+    def _work(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._execute = connection.cursor().execute
-        self._places = Places(connection)
+        self._places = Places(connection, path)
         self._execute("BEGIN IMMEDIATE")
         self._places.adopt(self._clock())
         self._execute("COMMIT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -22,10 +22,15 @@ from tests.redis_server import any_server, system_server
 class SteppedBench:
     """A store of one process, whose clock is the test's."""
 
-    def __init__(self, store: Store, clock: SteppedClock) -> None:
+    def __init__(self, store: Store, clock: SteppedClock, wipe: Callable[[], Awaitable[None]]) -> None:
         self.store = store
         self.peer = store
         self._clock = clock
+        self._wipe = wipe
+
+    async def wipe(self) -> None:
+        """See `StoreBench.wipe`."""
+        await self._wipe()
 
     async def pass_ms(self, ms: int) -> None:
         """Move the clock."""
@@ -38,7 +43,11 @@ async def memory_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBen
     clock = SteppedClock()
     store = MemoryStore(clock)
     await store.start()
-    yield SteppedBench(store, clock)
+
+    async def wipe() -> None:
+        store.wipe()
+
+    yield SteppedBench(store, clock, wipe)
     await store.close()
 
 
@@ -49,6 +58,10 @@ class RedisBench:
         self.store = RedisStore(server.url, deadline_ms=10_000)
         self.peer = RedisStore(server.url, deadline_ms=10_000)
         self._server = server
+
+    async def wipe(self) -> None:
+        """See `StoreBench.wipe`."""
+        self._server.ask("FLUSHALL")
 
     async def pass_ms(self, ms: int) -> None:
         """Return when the server's clock has gone on."""
@@ -114,7 +127,13 @@ async def sqlite_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBen
     folder: Path = request.getfixturevalue("tmp_path")
     store = SqliteStore(str(folder / "ledger.db"), deadline_ms=20_000, clock=clock)
     await store.start()
-    yield SteppedBench(store, clock)
+
+    async def wipe() -> None:
+        await store.close()
+        (folder / "ledger.db").unlink()
+        await store.start()
+
+    yield SteppedBench(store, clock, wipe)
     await store.close()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ledger.key import Ref
-from ledger.store import Phase, Present, Store, Write, Written
+from ledger.store import EffectWrite, Phase, Present, Store, Write, Written
 
 
 class StoreBench(Protocol):
@@ -21,6 +21,10 @@ class StoreBench(Protocol):
     @property
     def peer(self) -> Store:
         """The same data through another process's eyes; the store itself where only one process may use it."""
+
+    async def wipe(self) -> None:
+        """Have the store lose all that it remembers, as by a flush or an empty copy put in its place; return when it
+        can be used again."""
 
     async def pass_ms(self, ms: int) -> None:
         """Return once at least `ms` more milliseconds have passed by the store's clock."""
@@ -48,11 +52,12 @@ def a_write(
     result: bytes | None = None,
     result_ms: int | None = None,
     forget_ms: int | None = None,
+    effect: EffectWrite | None = None,
 ) -> Write:
     """Return a write of its own version; in flight without a word about a lease, it has one of a minute."""
     if phase == "in_flight" and lease_ms is None:
         lease_ms = 60_000
-    return Write(f"v{next(_versions)}", record, phase, lease_ms, result, result_ms, forget_ms)
+    return Write(f"v{next(_versions)}", record, phase, lease_ms, result, result_ms, forget_ms, effect)
 
 
 def a_ref(operation: str = "op_1", scope: str = "acme/create_ticket") -> Ref:

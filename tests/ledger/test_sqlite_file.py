@@ -119,8 +119,8 @@ async def test_ledger_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     await make(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    assert "schema 2, this program knows 1" in await start_fails(path)
+        connection.execute("PRAGMA user_version = 3")
+    assert "schema 3, this program knows 2" in await start_fails(path)
 
 
 async def test_log_without_its_ledger_is_refused(tmp_path: Path) -> None:

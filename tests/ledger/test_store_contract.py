@@ -252,6 +252,9 @@ async def test_closed_store_is_unavailable(bench: StoreBench) -> None:
         store.renew(ref, claim.version, 1_000),
         store.due(1),
         store.unknowns(),
+        store.scan(None, "", 1),
+        store.beat("p_1", 0, 1_000),
+        store.accept(),
     ]
     for call in calls:
         with pytest.raises(StoreUnavailable):
