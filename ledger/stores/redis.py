@@ -19,6 +19,7 @@ from ledger.stores.redis_beats import Beats
 from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
 from ledger.stores.redis_listing import Listing
+from ledger.stores.redis_replicated import Replicated
 from ledger.stores.redis_runner import Runner
 from ledger.stores.redis_scopes import Scopes
 from ledger.stores.redis_scripts import READ, RENEW, SWAP, ScopeKeys
@@ -50,6 +51,7 @@ class RedisStore:
         self._link = Link(self._open, self._deadline_s)
         self._wakeups = Wakeups(self._address, self._deadline_s)
         self._runner = Runner(self._link, self._address.where, self._deadline_s)
+        self._replicated = Replicated(self._open, self._address.where, self._deadline_s)
         self._scopes = Scopes(self._runner.ask)
         self._sweep = Sweep(self._scopes, self._runner.run)
         self._listing = Listing(self._scopes, self._runner.run, self._runner.ask)
@@ -73,6 +75,7 @@ class RedisStore:
     async def close(self) -> None:
         """See `ledger.store.Store.close`."""
         await self._wakeups.close()
+        await self._replicated.close()
         await self._link.close()
 
     async def _open(self) -> Line:
@@ -113,7 +116,11 @@ class RedisStore:
     async def _swap(self, keys: ScopeKeys, ref: Ref, expected: str | None, write: Write) -> Answer:
         operation, version = ref.operation.encode(), write.version.encode()
         command = pack_swap(keys, operation, (expected or "").encode(), version, write)
-        reply = await self._link.call(command)
+        if write.replicas:
+            self._link.check_kept()
+            reply = await self._replicated.swap(command, write.replicas)
+        else:
+            reply = await self._link.call(command)
         if reply == version:
             return _WRITTEN
         match await self._runner.made_good(SWAP, command, reply):

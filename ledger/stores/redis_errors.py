@@ -38,8 +38,8 @@ class Garbled(Exception):
     """The bytes that came in are not Redis's protocol."""
 
 
-RIGHTS = "~holdfast:* &holdfast:* +@read +@write +@scripting +@connection +info +time +publish +subscribe"
-"""What Holdfast's user must be granted. CONFIG GET helps, but is not needed."""
+RIGHTS = "~holdfast:* &holdfast:* +@read +@write +@scripting +@connection +info +time +publish +subscribe +wait"
+"""What Holdfast's user must be granted. CONFIG GET helps, but is not needed; WAIT is where a policy names replicas."""
 
 _MEANINGS = {
     "BUSY": "is busy with a script of somebody else's",

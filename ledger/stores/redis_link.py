@@ -81,6 +81,15 @@ class Link:
         if self._keeper is None:
             raise StoreUnavailable(self._why)
 
+    async def line(self, until: float) -> Line:
+        """Return the open line, for who sends several commands that belong together; wait for one until `until` (loop
+        time). Raises `StoreUnavailable`."""
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._next_line()
+        except TimeoutError:
+            raise self.given_up() from None
+
     async def call(self, command: bytes, until: float | None = None) -> Reply:
         """Send a packed command and return its reply, or the `ErrorReply` to it.
 

@@ -1,0 +1,203 @@
+"""Writes that must be with replicas before they count: a real primary with a real replica."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from msgspec.structs import replace
+
+from ledger.store import EffectWrite, Held, Phase, Present, StoreUnavailable, Write, Written
+from tests.ledger.conftest import REDIS_KINDS
+from tests.ledger.redis_bench import RECORD, relayed, store_on, works
+from tests.ledger.redis_server import RedisServer, running
+from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
+from tests.redis_server import any_server, free_port, system_server
+
+
+@contextlib.contextmanager
+def pair(binary: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """Yield a primary and its replica, which follows it. (Until its first acknowledgement, up to a second after it has
+    the snapshot, nothing is streamed to it, though WAIT counts it already.)"""
+    port = str(free_port())
+    quick = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
+    with (
+        running(binary, "--port", port, *quick) as primary,
+        running(binary, "--replicaof", "127.0.0.1", port) as replica,
+    ):
+        deadline = time.monotonic() + 10
+        with redis.Redis(unix_socket_path=primary.path, single_connection_client=True) as client:
+            client.set("written", "now")
+            while client.execute_command("WAIT", 1, 100) < 1:
+                assert time.monotonic() < deadline
+        yield primary, replica
+
+
+@pytest.fixture(params=REDIS_KINDS)
+def servers(request: pytest.FixtureRequest) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """A primary and its replica."""
+    with pair(any_server() if request.param == "redis" else system_server()) as both:
+        yield both
+
+
+def replicated(phase: Phase = "in_flight", replicas: int = 1, result: bytes | None = None) -> Write:
+    """Return a write that so many replicas must have."""
+    return replace(a_write(phase, result=result), replicas=replicas)
+
+
+@pytest.mark.fault(41)
+async def test_write_that_asks_for_a_replica_is_there_when_it_is_answered(
+    servers: tuple[RedisServer, RedisServer],
+) -> None:
+    """A failover to that replica, the next moment, finds the claim."""
+    primary, replica = servers
+    async with store_on(primary.url) as store:
+        claim, done = replicated(), replicated("completed", result=b"201")
+        assert await store.swap(a_ref(), None, claim) == Written()
+        assert replica.ask("HGET", RECORD, "version") == claim.version.encode()
+        assert await store.swap(a_ref(), claim.version, done) == Written()
+        assert replica.ask("HGET", RECORD, "version") == done.version.encode()
+        assert await store.swap(a_ref(), None, replicated()) == Present(done.version, done.record, b"201", None)
+        assert await store.swap(a_ref("op_2"), "v0", replicated()) is None
+
+
+@pytest.mark.fault(41)
+async def test_replica_that_is_not_there_has_the_write_refused_and_everything_else_goes_on(
+    servers: tuple[RedisServer, RedisServer],
+) -> None:
+    """The returned count is compared, within the deadline; nothing waits behind it on the hot connection. The same
+    version once more is written, as soon as the replica has it."""
+    primary, replica = servers
+    async with store_on(primary.url, deadline_ms=1_000) as store:
+        await put(store, a_ref("op_0"), a_write())
+        replica.freeze()
+        claims = [replicated() for _ in range(30)]
+        swaps = [asyncio.ensure_future(store.swap(a_ref(f"op_{n}"), None, c)) for n, c in enumerate(claims, 1)]
+        began = time.monotonic()
+        for number in range(100, 110):
+            assert await store.swap(a_ref(f"op_{number}"), None, a_write()) == Written()
+        assert time.monotonic() - began < 0.3
+        answers = await asyncio.gather(*swaps, return_exceptions=True)
+        assert time.monotonic() - began < 1.5
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+        assert "0 of 1 replicas have the write" in str(answers[0])
+        assert (await there(store, a_ref())).version == claims[0].version
+        replica.thaw()
+        assert await store.swap(a_ref(), None, claims[0]) == Written()
+        assert replica.ask("HGET", RECORD, "version") == claims[0].version.encode()
+
+
+@pytest.mark.fault(41)
+async def test_repetition_on_another_connection_waits_for_the_first_write(
+    servers: tuple[RedisServer, RedisServer],
+) -> None:
+    """A new connection has written nothing yet, and its WAIT would be over at once: it must not pass for the replica's
+    word."""
+    primary, replica = servers
+    claim = replicated()
+    async with store_on(primary.url, deadline_ms=500) as one, store_on(primary.url, deadline_ms=500) as other:
+        replica.freeze()
+        for store in (one, other, one):
+            with pytest.raises(StoreUnavailable, match="0 of 1"):
+                await store.swap(a_ref(), None, claim)
+        replica.thaw()
+
+
+@pytest.mark.fault(41)
+async def test_more_replicas_than_there_are_is_refused(servers: tuple[RedisServer, RedisServer]) -> None:
+    """Who asks for two is told of one; who asks for one at the same time is served."""
+    primary, _ = servers
+    async with store_on(primary.url, deadline_ms=500) as store:
+        one, two = store.swap(a_ref(), None, replicated()), store.swap(a_ref("op_2"), None, replicated(replicas=2))
+        answers = await asyncio.gather(one, two, return_exceptions=True)
+        assert answers[0] == Written()
+        assert "1 of 2 replicas" in str(answers[1])
+
+
+async def test_writes_that_come_together_are_waited_for_together(servers: tuple[RedisServer, RedisServer]) -> None:
+    """A WAIT stalls what follows it, so there is one for all that came while the last was under way."""
+    primary, _ = servers
+    async with relayed(primary) as (store, relay):
+        await store.swap(a_ref("op_0"), None, replicated())
+        relay.sent.clear()
+        answers = await asyncio.gather(*(store.swap(a_ref(f"op_{n}"), None, replicated()) for n in range(1, 101)))
+        assert answers == [Written()] * 100
+        assert 1 <= relay.sent.count(b"\r\nWAIT\r\n") <= 3
+
+
+@pytest.mark.fault(37, 39, 41)
+async def test_replicated_write_survives_a_lost_connection_and_forgotten_scripts(
+    servers: tuple[RedisServer, RedisServer],
+) -> None:
+    """It is sent again with its version, and waited for then."""
+    primary, replica = servers
+    async with relayed(primary) as (store, relay):
+        await store.swap(a_ref("op_0"), None, replicated())
+        relay.cuts = 1
+        claim = replicated()
+        assert await store.swap(a_ref(), None, claim) == Written()
+        assert relay.sent.count(claim.version.encode()) == 2
+        primary.ask("SCRIPT", "FLUSH")
+        done = replicated("completed")
+        assert await store.swap(a_ref(), claim.version, done) == Written()
+        assert replica.ask("HGET", RECORD, "version") == done.version.encode()
+
+
+async def test_effect_key_is_with_the_replica_too(servers: tuple[RedisServer, RedisServer]) -> None:
+    """Who claims is told of the holder over this connection as over the other; errors are told the same."""
+    primary, replica = servers
+    effect = EffectWrite("refund 7", "claim")
+    async with store_on(primary.url) as store:
+        claim = replace(replicated(), effect=effect)
+        assert await store.swap(a_ref(), None, claim) == Written()
+        assert replica.ask("GET", "holdfast:{acme/create_ticket}:effect:refund 7") == b"holdfast op_1"
+        met = await store.swap(a_ref("op_2"), None, replace(replicated(), effect=effect))
+        assert isinstance(met, Held)
+        primary.ask("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            await store.swap(a_ref("op_3"), None, replicated())
+
+
+@pytest.mark.fault(40, 41)
+async def test_primary_that_becomes_a_replica_takes_no_replicated_writes(
+    servers: tuple[RedisServer, RedisServer],
+) -> None:
+    """Refused within the deadline while it is one, and taken again afterwards."""
+    primary, _ = servers
+    async with store_on(primary.url, deadline_ms=500) as store:
+        assert await store.swap(a_ref(), None, replicated()) == Written()
+        primary.ask("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable):
+            await store.swap(a_ref("op_2"), None, replicated())
+        primary.ask("REPLICAOF", "NO", "ONE")
+        await eventually(partial(works, store))
+
+        async def written() -> bool:
+            with contextlib.suppress(StoreUnavailable):
+                return await store.swap(a_ref("op_3"), None, replicated(replicas=1)) is not None
+            return False
+
+        await eventually(written)
+
+
+async def test_closed_store_leaves_no_task_of_replicated_writes(servers: tuple[RedisServer, RedisServer]) -> None:
+    """What is under way at the end is answered or refused, and nothing goes on."""
+    primary, replica = servers
+    tasks = len(asyncio.all_tasks())
+    async with store_on(primary.url, deadline_ms=500) as store:
+        assert await store.swap(a_ref(), None, replicated()) == Written()
+        replica.freeze()
+        swaps = [asyncio.ensure_future(store.swap(a_ref(f"op_{n}"), None, replicated())) for n in range(2, 9)]
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*swaps, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    assert len(asyncio.all_tasks()) == tasks
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.swap(a_ref(), None, replicated())
+    replica.thaw()
