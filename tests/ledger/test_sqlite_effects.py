@@ -125,7 +125,7 @@ async def test_effects_whose_window_is_over_are_purged_a_lot_at_a_time(tmp_path:
         places = Places(connection, path)
         for index in range(600):
             effect = EffectWrite(f"effect {index}", "window", window_ms=1_000)
-            places.carry_out(Swap(a_ref(f"op_{index}"), None, a_write("completed", effect=effect)), 1)
+            places.carry_out(Swap(a_ref(f"op_w{index}"), None, a_write("completed", effect=effect)), 1)
         longer = EffectWrite("longer", "window", window_ms=5_000)
         places.carry_out(Swap(a_ref("op_longer"), None, a_write("completed", effect=longer)), 1)
         places.carry_out(Swap(a_ref("op_held"), None, a_write(effect=CLAIM)), 1)
