@@ -19,7 +19,7 @@ from typing import Any
 
 import redis
 
-from tests.redis_server import START_S, STOP_S
+from tests.redis_server import START_S, STOP_S, free_port
 
 PR_SET_PDEATHSIG = 1
 
@@ -97,3 +97,21 @@ def running(binary: Path, *settings: str) -> Iterator[RedisServer]:
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def pair(binary: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """Yield a primary and its replica, which follows it. (Until its first acknowledgement, up to a second after it has
+    the snapshot, nothing is streamed to it, though WAIT counts it already.)"""
+    port = str(free_port())
+    quick = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
+    with (
+        running(binary, "--port", port, *quick) as primary,
+        running(binary, "--replicaof", "127.0.0.1", port) as replica,
+    ):
+        deadline = time.monotonic() + START_S
+        with redis.Redis(unix_socket_path=primary.path, single_connection_client=True) as client:
+            client.set("written", "now")
+            while client.execute_command("WAIT", 1, 100) < 1:
+                assert time.monotonic() < deadline
+        yield primary, replica

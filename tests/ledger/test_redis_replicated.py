@@ -7,36 +7,16 @@ import contextlib
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
-import redis
 from msgspec.structs import replace
 
 from ledger.store import EffectWrite, Held, Phase, Present, StoreUnavailable, Write, Written
 from tests.ledger.conftest import REDIS_KINDS
 from tests.ledger.redis_bench import RECORD, relayed, store_on, works
-from tests.ledger.redis_server import RedisServer, running
+from tests.ledger.redis_server import RedisServer, pair
 from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
-from tests.redis_server import any_server, free_port, system_server
-
-
-@contextlib.contextmanager
-def pair(binary: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """Yield a primary and its replica, which follows it. (Until its first acknowledgement, up to a second after it has
-    the snapshot, nothing is streamed to it, though WAIT counts it already.)"""
-    port = str(free_port())
-    quick = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
-    with (
-        running(binary, "--port", port, *quick) as primary,
-        running(binary, "--replicaof", "127.0.0.1", port) as replica,
-    ):
-        deadline = time.monotonic() + 10
-        with redis.Redis(unix_socket_path=primary.path, single_connection_client=True) as client:
-            client.set("written", "now")
-            while client.execute_command("WAIT", 1, 100) < 1:
-                assert time.monotonic() < deadline
-        yield primary, replica
+from tests.redis_server import any_server, system_server
 
 
 @pytest.fixture(params=REDIS_KINDS)

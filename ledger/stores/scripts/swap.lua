@@ -21,7 +21,8 @@ if foreign then
 end
 if place.version == version then
   -- Changes nothing, but puts something into the stream to the replicas: whoever WAITs for this write, on whatever
-  -- connection it is repeated, waits until they have got at least as far.
+  -- connection it is repeated, waits until they have got at least as far. (Not every server moves what WAIT waits for
+  -- at a command that wrote nothing.)
   redis.call('HDEL', KEYS[1], 'phase')
   redis.call('HSET', KEYS[1], 'phase', place.phase)
   return version
