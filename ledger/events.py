@@ -75,6 +75,7 @@ class Probed(Struct, frozen=True):
     free     it did not happen, the policy trusts that, and the time that it asks for is over.
     next_ms  until the next probe, if neither; None: it was the last.
     detail   what the tool said, for people.
+    token    of the newest attempt when the tool was asked: that a later one did not happen, it cannot have said.
     """
 
     applied: bool
@@ -85,6 +86,7 @@ class Probed(Struct, frozen=True):
     digest: str = ""
     audit_id: str = ""
     head: tuple[tuple[bytes, bytes], ...] = ()
+    token: str = ""
 
 
 class Ruled(Struct, frozen=True):

@@ -143,6 +143,7 @@ class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="compl
     failed  the policy's `failedIf` says that the body reports a failure.
     unkept  why no result was stored, or empty if one was.
     source  who said so: `reply`, `probe` or `ruling`.
+    resent  several attempts carried one key to a tool that honours it: what they bring is one call's reply.
     audit_id  what the tool calls it, where the policy says where to look.
     head    the few fields of the reply that outlive its body (`ledger.result.head_of`).
     """
@@ -154,8 +155,14 @@ class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="compl
     failed: bool = False
     unkept: Unkept = ""
     source: Literal["reply", "probe", "ruling"] = "reply"
+    resent: bool = False
     audit_id: str = ""
     head: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def by_ruling(self) -> bool:
+        """Whether a person said so."""
+        return self.source == "ruling"
 
     @property
     def succeeded(self) -> bool:
@@ -175,6 +182,11 @@ class Free(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="free"):
     detail: str = ""
     status: int = 0
     timed_out: bool = False
+
+    @property
+    def by_ruling(self) -> bool:
+        """Whether a person said so."""
+        return self.why == "ruling"
 
 
 class Alias(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="alias"):

@@ -29,6 +29,13 @@ OURS = (b"holdfast-", b"idempotent-replayed")
 """How the names of Holdfast's own fields begin: from anybody else they are pretence."""
 
 
+HEAD_BYTES_MAX = 1024
+"""Names and values that outlive a body, together: they are in the record, which every arrival reads."""
+
+OUTLIVING = (b"content-type", b"location", b"etag", b"last-modified")
+"""Fields that say what a reply was, the more telling ones first; of one that came twice, the first."""
+
+
 class Result(Struct, frozen=True, array_like=True):
     """A whole reply: replayed with the same status, headers and body for as long as it is kept."""
 
@@ -69,6 +76,25 @@ def _is_kept(spelling: bytes) -> bool:
     name = spelling.lower()
     kept = _kept[spelling] = name not in NEVER_KEPT and not name.startswith(OURS)
     return kept
+
+
+def head_of(headers: Headers, body_length: int | None) -> Headers:
+    """Return the few fields of a reply that outlive its body, for whoever is told that it ran: what it was, what it
+    made and where, and how long the body was (None: not known). What would take them past `HEAD_BYTES_MAX` is left out.
+    """
+    head: list[tuple[bytes, bytes]] = []
+    left = HEAD_BYTES_MAX
+    if body_length is not None:
+        head.append((b"Content-Length", b"%d" % body_length))
+        left -= len(b"Content-Length") + len(head[0][1])
+    named = connection_tokens(headers)
+    for wanted in OUTLIVING:
+        for name, value in headers:
+            if name.lower() == wanted and wanted not in named and len(name) + len(value) <= left:
+                head.append((name, value))
+                left -= len(name) + len(value)
+                break
+    return tuple(head)
 
 
 def connection_tokens(headers: Headers) -> frozenset[bytes]:

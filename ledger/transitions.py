@@ -29,10 +29,11 @@ A record is absent, in flight, unknown, completed (without its result: a tombsto
 | probed: not applied, trusted, its time over | unknown         | free                                              |
 | probed: anything else                   | unknown             | unknown, to be probed again or no more            |
 | ruling: executed, not executed          | unknown             | completed, free                                   |
-| late final reply, by a token of the record | unknown; free, if not claimed since nor by a ruling | completed, late |
-| late not-final or not-sent, by the only attempt | unknown     | free: that attempt provably did not run           |
-| late neither, or lost                   | unknown, listening  | unknown, nobody listening                         |
-| a reply that repeats what stands        | completed           | unchanged                                         |
+| late final reply, by a token of the record | unknown; free or alias, if not claimed or ruled since | completed, late |
+| final reply, by an older token          | in flight, resent   | completed, late                                   |
+| late not-final or not-sent, by the newest attempt | unknown   | free, as that did not run; unless a resend       |
+| late neither, lost, a resend's not final | unknown, listening | unknown, nobody listening                         |
+| a reply that says what stands           | completed           | unchanged                                         |
 | a reply that contradicts what stands, or after a ruling, or beside a newer claim | any | unchanged but for history |
 
 Nothing returns to absent before `remember` is over, and that is the store's doing (`ledger.writes`). A token that was
@@ -84,7 +85,9 @@ from ledger.records import (
 )
 from policies.model import Verdict
 
-FINAL, NOT_FINAL, NEITHER = Verdict.FINAL, Verdict.NOT_FINAL, Verdict.NEITHER
+FINAL, NOT_FINAL = Verdict.FINAL, Verdict.NOT_FINAL
+CLAIMS = ("claimed", "resent")
+"""What a claim is called in the history."""
 
 
 class Changed(Struct, frozen=True):
@@ -165,45 +168,40 @@ def apply(record: Record, event: Happening, now_ms: int, notes: tuple[Event, ...
 
 
 def _ended(record: Record, event: AttemptEnd, now_ms: int) -> Changed | Unchanged:
-    if event.token not in record.tokens or _ruled(record):
+    if event.token not in record.tokens or _ruled(record, event.token):
         return _conflict(record, event, now_ms)
-    if event.token != record.token:
-        # An older attempt speaks after a newer claim. Its final reply ends an unknown, and what is sent again to a tool
-        # that honours our key, whose replies are all the same call's; beside anything else it contradicts.
-        if isinstance(record, Unknown) and _is_final(event):
-            return _settle(record, event, now_ms, late=True)
-        if isinstance(record, InFlight) and record.resent and _is_final(event):
-            return _settle(record, event, now_ms, late=True)
-        if (
-            isinstance(record, Completed)
-            and isinstance(event, Replied)
-            and event.digest == record.digest
-            and (any(told.what == "resent" for told in record.history))
-        ):  # The tool repeats itself to attempts that carried one key; without one, it ran twice and happens to agree.
-            return Unchanged()
-        return _conflict(record, event, now_ms)
+    newest = event.token == record.token
     match record:
-        case InFlight():
+        case InFlight() if newest:
             return _settle(record, event, now_ms, late=False)
-        case Unknown():
+        case Unknown() if newest:
             return _late_truth(record, event, now_ms)
-        case Free() | Alias():
+        case Unknown() | InFlight(resent=True) if _is_final(event):
+            # An older attempt ends an unknown, and what is sent again to a tool that honours our key.
+            return _settle(record, event, now_ms, late=True)
+        case Free() | Alias() if newest:
             return _settle(record, event, now_ms, late=True) if _is_final(event) else Unchanged()
-        case Completed():
-            repeats = not isinstance(event, Replied) or event.digest == record.digest
-            return Unchanged() if repeats or not _is_final(event) else _conflict(record, event, now_ms)
-        case _ as never:
-            assert_never(never)
-
-
-def _ruled(record: Record) -> bool:
-    match record:
-        case Completed():
-            return record.source == "ruling"
-        case Free():
-            return record.why == "ruling"
+        case Completed() if (newest or record.resent) and _agrees(record, event):
+            return Unchanged()
         case _:
-            return False
+            return _conflict(record, event, now_ms)
+
+
+def _agrees(record: Completed, event: AttemptEnd) -> bool:
+    """Whether a reply says what stands. What a probe brought has another form, so there only the success counts."""
+    if not isinstance(event, Replied) or event.digest == record.digest:
+        return True
+    return record.source == "probe" and (not event.failed and event.status < 400) == record.succeeded
+
+
+def _ruled(record: Record, token: str) -> bool:
+    """Whether a person has decided what became of the call since the attempt of `token` began."""
+    if isinstance(record, Completed | Free) and record.by_ruling:
+        return True
+    for told in reversed(record.history):
+        if told.what == "ruled" or (told.token == token and told.what in CLAIMS):
+            return told.what == "ruled"
+    return False
 
 
 def _is_final(event: Happening) -> bool:
@@ -230,18 +228,17 @@ def _resume(record: Record, event: Resumed, now_ms: int) -> Changed | Unchanged:
 
 def _late_truth(record: Unknown, event: AttemptEnd, now_ms: int) -> Changed | Unchanged:
     match event:
-        case Replied() | Lost() if not isinstance(event, Replied) or event.verdict is NEITHER:
-            if not record.listening:
-                return Unchanged()
-            history = _grown(record.history, _line(event, now_ms))
-            return Changed(replace(record, listening=False, history=history))
         case TimedOut():
-            if record.listening:
-                return Unchanged()
-            history = _grown(record.history, _line(event, now_ms))
-            return Changed(replace(record, listening=True, history=history))
-        case _:
+            listening = True
+        case Replied() if event.verdict is FINAL or (event.verdict is NOT_FINAL and not record.resent):
             return _settle(record, event, now_ms, late=True)
+        case NotSent() if not record.resent:
+            return _settle(record, event, now_ms, late=True)
+        case _:
+            listening = False
+    if record.listening == listening:
+        return Unchanged()
+    return Changed(replace(record, listening=listening, history=_grown(record.history, _line(event, now_ms))))
 
 
 def _found_out(record: Unknown, event: Asking | Probed | Ruled, now_ms: int) -> Changed | Unchanged:
@@ -253,8 +250,8 @@ def _found_out(record: Unknown, event: Asking | Probed | Ruled, now_ms: int) -> 
                 return Unchanged()  # somebody else asks
             return Changed(replace(record, probing=Probing(event.asked + 1, event.waited_ms, event.lease_ms)))
         case Probed():
-            if record.probing is None:
-                return Unchanged()
+            if not event.applied and (record.probing is None or event.token not in ("", record.token)):
+                return Unchanged()  # it asked about an earlier attempt, or another probe was the last
             what = "applied" if event.applied else "not-applied" if event.free else "asked"
             return Changed(_probed(record, event, now_ms, Event(now_ms, what, "", event.detail[:DETAIL_MAX])))
         case Ruled():
@@ -285,7 +282,7 @@ def _told_by(
         operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
         attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), completed_ms=now_ms,
         status=event.status, digest=event.digest, late=True, effect=record.effect, plan=record.plan,
-        principal=record.principal, source=source, head=event.head,
+        principal=record.principal, source=source, head=event.head, resent=record.resent,
         audit_id=event.audit_id if isinstance(event, Probed) else "", unkept="" if event.digest else "never-known",
     )  # fmt: skip
 
@@ -326,6 +323,7 @@ def _completed(record: Record, event: Replied, now_ms: int, line: Event, *, late
         attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), completed_ms=now_ms,
         status=event.status, digest=event.digest, late=late, failed=event.failed, unkept=event.unkept,
         effect=record.effect, plan=record.plan, principal=record.principal, audit_id=event.audit_id, head=event.head,
+        resent=_resent(record),
     )  # fmt: skip
 
 

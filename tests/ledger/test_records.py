@@ -93,5 +93,5 @@ def test_newest_token_is_the_last() -> None:
 def test_each_state_is_a_type_of_its_own() -> None:
     """No record says two things at once: its state is its type, written as a tag."""
     tags = {msgspec.msgpack.decode(encode(record))["state"] for record in RECORDS.values()}
-    assert tags == {"in_flight", "unknown", "completed", "free"}
+    assert tags == {"in_flight", "unknown", "completed", "free", "alias"}
     assert {type(record) for record in RECORDS.values()} == set(get_args(Record))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.records import CorruptRecord
-from ledger.result import Result, connection_tokens, decode, digest, encode, storable
+from ledger.result import HEAD_BYTES_MAX, Result, connection_tokens, decode, digest, encode, head_of, storable
 
 _headers = st.lists(st.tuples(st.binary(), st.binary()), max_size=5).map(tuple)
 
@@ -70,3 +70,43 @@ def test_digest_is_of_status_type_and_body(one: tuple[int, bytes, bytes], other:
 def test_digest_does_not_see_dates_and_ids() -> None:
     """A tool that repeats itself with a new Date has not contradicted itself."""
     assert digest(200, ((b"Date", b"Mon"),), b"x") == digest(200, ((b"Date", b"Tue"), (b"X-Request-Id", b"2")), b"x")
+
+
+def test_head_of_a_reply_is_what_still_says_something_without_its_body() -> None:
+    """What it was, what it made and where: nothing that belongs to one caller, and the body's length."""
+    headers = (
+        (b"Set-Cookie", b"session=1"), (b"ETag", b'"v1"'), (b"CONTENT-TYPE", b"application/json"), (b"X-Id", b"7"),
+        (b"Location", b"/tickets/7"), (b"Content-Length", b"9999"), (b"Location", b"/elsewhere"),
+        (b"Last-Modified", b"Wed, 21 Oct 2015 07:28:00 GMT"),
+    )  # fmt: skip
+    assert head_of(headers, 12) == (
+        (b"Content-Length", b"12"), (b"CONTENT-TYPE", b"application/json"), (b"Location", b"/tickets/7"),
+        (b"ETag", b'"v1"'), (b"Last-Modified", b"Wed, 21 Oct 2015 07:28:00 GMT"),
+    )  # fmt: skip
+
+
+def test_head_without_a_known_length_has_none() -> None:
+    """A stream that was passed on has no length that could be told."""
+    assert head_of(((b"Content-Type", b"text/event-stream"),), None) == ((b"Content-Type", b"text/event-stream"),)
+    assert head_of((), 0) == ((b"Content-Length", b"0"),)
+
+
+def test_field_that_is_declared_hop_by_hop_is_not_in_the_head() -> None:
+    """It spoke of one connection only."""
+    assert head_of(((b"Connection", b"close, ETag"), (b"ETag", b'"v1"')), 0) == ((b"Content-Length", b"0"),)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"Content-Type", b"Location", b"ETag"]), st.binary(max_size=2_000)), max_size=9)
+)
+def test_head_is_bounded(headers: list[tuple[bytes, bytes]]) -> None:
+    """A record stays small, whatever the tool sends; what is too long is left out, and never cut."""
+    head = head_of(tuple(headers), 2**60)
+    assert sum(len(name) + len(value) for name, value in head) <= HEAD_BYTES_MAX
+    assert set(head[1:]) <= set(headers)
+
+
+def test_long_field_does_not_keep_the_short_ones_out() -> None:
+    """A location of two thousand bytes is left out alone."""
+    head = head_of(((b"Location", b"/" + b"x" * 2_000), (b"ETag", b'"v1"')), 1)
+    assert head == ((b"Content-Length", b"1"), (b"ETag", b'"v1"'))

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.events import Happening, Lapsed, Lost, NotSent, Replied, Resumed, TimedOut
-from ledger.records import DETAIL_MAX, HISTORY_MAX, TOKENS_MAX, Completed, Free, InFlight, Record, Unknown
+from ledger.events import Asking, Happening, Lapsed, Lost, NotSent, Probed, Replied, Resumed, Ruled, TimedOut
+from ledger.records import DETAIL_MAX, HISTORY_MAX, TOKENS_MAX, Alias, Completed, Free, InFlight, Record, Unknown
 from ledger.transitions import Changed, Unchanged, apply
 from policies.model import Verdict
 from tests.ledger.samples import (
     ENDINGS,
+    FINDINGS,
     FOREIGN,
     LAPSED,
     NEW,
@@ -32,7 +33,7 @@ NOW = 100
 
 KEPT = "unchanged"
 CONFLICT = "conflict"
-TABLE: dict[tuple[str, str, str], str] = {
+TABLE: dict[tuple[str, ...], str] = {
     # The newest attempt's end.
     ("in flight", "new", "final"): "completed",
     ("in flight", "new", "final, other"): "completed",
@@ -63,17 +64,49 @@ TABLE: dict[tuple[str, str, str], str] = {
     ("completed", "new", "final, other"): CONFLICT,
     ("free", "new", "final"): "completed",
     ("free", "new", "final, other"): "completed",
-    # An older attempt speaks after a newer claim; a claim that the record never heard of (the store forgot it).
-    ("unknown", "old", "final"): "completed",
-    ("unknown", "old", "final, other"): "completed",
-    ("unknown, listening", "old", "final"): "completed",
-    ("unknown, listening", "old", "final, other"): "completed",
-} | {
-    (state, who, reply): CONFLICT
+    ("unknown, resent", "new", "timed out"): "unknown, listening",
+    ("unknown, resent", "new", "resumed"): "unknown, listening",
+    ("completed, resent", "new", "final, other"): CONFLICT,
+    ("completed, resent", "old", "final, other"): CONFLICT,
+    ("alias", "new", "final"): "completed",
+    ("alias", "new", "final, other"): "completed",
+}
+FINALS = ("final", "final, other")
+WITHOUT_AN_END = ("not final", "neither", "not sent", "withdrawn", "lost")
+# A resend says nothing about the attempts before it, unless it brings a final reply.
+TABLE |= {("in flight, resent", "new", how): "unknown" for how in WITHOUT_AN_END}
+TABLE |= {("in flight, resent", "new", "timed out"): "unknown, listening"}
+TABLE |= {("unknown, resent, listening", "new", how): "unknown" for how in WITHOUT_AN_END}
+TABLE |= {
+    (state, "new", how): "completed"
+    for state in ("in flight, resent", "unknown, resent", "unknown, resent, listening")
+    for how in FINALS
+}
+# What is to be probed, or was claimed after a ruling, is as unknown as any.
+TABLE |= {
+    (f"unknown, {more}", *rest): becomes
+    for more in ("probing", "a ruling before")
+    for (state, *rest), becomes in list(TABLE.items())
+    if state == "unknown"
+}
+# An older attempt speaks after a newer claim; a claim that the record never heard of (the store forgot it).
+TABLE |= {
+    (state, who, how): CONFLICT
     for state in RECORDS
     for who in ("old", "foreign")
-    for reply in ("final", "final, other")
-    if not (who == "old" and state.startswith("unknown"))
+    for how in FINALS
+    if (state, who, how) != ("completed, resent", "old", "final")
+}
+TABLE |= {
+    (state, "old", how): "completed"
+    for state in RECORDS
+    for how in FINALS
+    if (state.startswith("unknown") or state == "in flight, resent") and state != "unknown, a ruling before"
+}
+TABLE |= {
+    (state, "new", how): CONFLICT
+    for state in ("completed by a ruling", "free by a ruling", "alias, a ruling before")
+    for how in FINALS
 }
 """State, whose attempt, how it ended: what becomes of the record. What is not in it changes nothing."""
 
@@ -91,6 +124,8 @@ def named(record: Record) -> str:
             return "completed"
         case Free():
             return "free"
+        case Alias():
+            return "alias"
 
 
 @pytest.mark.parametrize("how", ENDINGS)
@@ -107,7 +142,7 @@ def test_each_state_with_each_end_of_an_attempt_is_in_the_table(state: str, who:
         return
     assert isinstance(change, Changed)
     assert change.conflict == (expected == CONFLICT)
-    assert named(change.record) == (state if expected == CONFLICT else expected)
+    assert named(change.record) == (named(record) if expected == CONFLICT else expected)
     assert len(change.record.history) == len(record.history) + 1
     assert change.record.history[-1].at_ms == NOW
     assert change.record.history[-1].token == event.token
@@ -115,7 +150,7 @@ def test_each_state_with_each_end_of_an_attempt_is_in_the_table(state: str, who:
 
 @pytest.mark.parametrize(
     ("state", "becomes"),
-    [("in flight", "unknown"), ("unknown, listening", "unknown"), ("unknown", ""), ("completed", ""), ("free", "")],
+    [(state, "unknown" if state.startswith("in flight") or state.endswith("listening") else "") for state in RECORDS],
 )
 def test_lapsed_lease_ends_in_unknown_and_touches_nothing_else(state: str, becomes: str) -> None:
     """Only who can have a lease can lose it: the outcome is unknown from then on, and nobody is listened to."""
@@ -125,6 +160,31 @@ def test_lapsed_lease_ends_in_unknown_and_touches_nothing_else(state: str, becom
         return
     assert isinstance(change, Changed)
     assert (named(change.record), change.conflict) == (becomes, False)
+
+
+FOUND = {
+    "asking": "unknown",
+    "applied": "completed",
+    "not applied": "free",
+    "to be asked again": "unknown",
+    "the last probe": "unknown",
+    "ruled executed": "completed",
+    "ruled not executed": "free",
+}
+
+
+@pytest.mark.parametrize("how", FINDINGS)
+@pytest.mark.parametrize("state", RECORDS)
+def test_each_state_with_each_finding_is_in_the_table(state: str, how: str) -> None:
+    """What somebody finds out ends an unknown and nothing else; a probe that did not apply says something only while
+    one is being asked."""
+    change = apply(RECORDS[state], FINDINGS[how], NOW)
+    anyhow = state.startswith("unknown") and (how == "applied" or how.startswith("ruled"))
+    if how not in FOUND or not (state == "unknown, probing" or anyhow):
+        assert change == Unchanged()
+        return
+    assert isinstance(change, Changed)
+    assert (named(change.record).removesuffix(", listening"), change.conflict) == (FOUND[how], False)
 
 
 def test_conflict_changes_the_history_alone() -> None:
@@ -300,13 +360,17 @@ def test_repeated_events_are_harmless() -> None:
     for state, record in RECORDS.items():
         for how in ENDINGS:
             change = apply(record, ending(how, NEW), NOW)
-            if isinstance(change, Changed) and not change.conflict:
+            if isinstance(change, Changed):
                 again = apply(change.record, ending(how, NEW), NOW + 1)
                 assert again == Unchanged(), (state, how)
+        for how in FINDINGS.keys() - {"to be asked again"}:  # that one is leased: who asks has sent it once
+            change = apply(record, FINDINGS[how], NOW)
+            if isinstance(change, Changed):
+                assert apply(change.record, FINDINGS[how], NOW + 1) == Unchanged(), (state, how)
 
 
 def test_every_event_of_the_module_is_in_the_matrix() -> None:
     """An event that is added later must be added to the matrix above as well."""
-    kinds = {type(ending(how, NEW)) for how in ENDINGS} | {Lapsed}
-    assert kinds == {Replied, NotSent, Lost, TimedOut, Resumed, Lapsed}
+    kinds = {type(ending(how, NEW)) for how in ENDINGS} | {Lapsed} | {type(event) for event in FINDINGS.values()}
+    assert kinds == {Replied, NotSent, Lost, TimedOut, Resumed, Lapsed, Asking, Probed, Ruled}
     assert set(get_args(Happening)) == kinds
