@@ -6,8 +6,9 @@ import asyncio
 import re
 
 import pytest
+from msgspec.structs import replace
 
-from ledger.store import StoreUnavailable, UnfitStore
+from ledger.store import EffectWrite, StoreUnavailable, UnfitStore
 from ledger.stores.redis import RedisStore
 from ledger.stores.redis_errors import RIGHTS
 from ledger.stores.redis_fitness import Facts, judge
@@ -54,7 +55,7 @@ async def test_what_persistence_can_lose_is_told_as_warnings(redis: RedisServer)
 async def test_user_with_few_rights_can_hold_claims(redis: RedisServer) -> None:
     """What the documentation says that a user needs is enough, without CONFIG; what is missing is told by name."""
     redis.ask("ACL", "SETUSER", "h", "on", ">pw", "resetchannels", *RIGHTS.split())
-    async with store_on(f"unix://h:pw@{redis.path}") as store:
+    async with store_on(f"unix://h:pw@{redis.path}", 1_000) as store:
         assert any("CONFIG" in warning or "appendonly" in warning for warning in store.warnings)
         told: asyncio.Queue[str] = asyncio.Queue()
         store.listen(told.put_nowait)
@@ -63,6 +64,13 @@ async def test_user_with_few_rights_can_hold_claims(redis: RedisServer) -> None:
         assert await told.get() == "op_1"
         assert await store.due(10) == []
         assert await store.unknowns() == []
+        assert [place.ref for place in (await store.scan(None, "", 10)).places] == [a_ref()]
+        assert (await store.scan("unknown", "", 10)).places == []
+        assert (await store.beat("p_1", 0, 1_000)).count == 1
+        await store.accept()
+        claim = replace(a_write(), effect=EffectWrite("e", "claim"), replicas=1)
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            await store.swap(a_ref("op_2"), None, claim)
     redis.ask("ACL", "SETUSER", "h", "resetchannels")
     with pytest.raises(StoreUnavailable, match="does not permit what Holdfast needs"):
         await RedisStore(f"unix://h:pw@{redis.path}").start()
