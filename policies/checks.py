@@ -6,10 +6,9 @@ Defaults. One that lies in Defaults alone is the same fault for every policy, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
-
-from msgspec import Struct
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from policies.faults import Fault
 from policies.fields import LEAVES
@@ -17,63 +16,7 @@ from policies.kinds import BROKEN
 from policies.merge import Settings
 from policies.paths import parse_pattern
 from policies.reading import Setting
-
-
-class Rule(Struct, frozen=True):
-    """`holds` gets the values of `fields`; `message` is formatted with them as they are written in a policy."""
-
-    fields: tuple[str, ...]
-    holds: Callable[..., bool]
-    message: str
-    remedy: str
-
-
-RULES: Final = (
-    Rule(
-        ("timeouts.connect", "timeouts.upstream"),
-        lambda connect, upstream: connect < upstream,
-        "connect ({}) is not below upstream ({})",
-        "Dialling is over before the tool is waited for: make connect shorter.",
-    ),
-    Rule(
-        ("timeouts.hold", "timeouts.upstream", "timeouts.late"),
-        lambda hold, upstream, late: hold <= upstream + late,
-        "hold ({}) is above upstream ({}) + late ({})",
-        "Nobody listens any more by then: make hold shorter.",
-    ),
-    Rule(
-        ("retry.backoff.base", "retry.backoff.max"),
-        lambda base, longest: base <= longest,
-        "backoff base ({}) is above its max ({})",
-        "Make base shorter, or max longer.",
-    ),
-    Rule(
-        ("result.retention", "longestRun"),
-        lambda retention, longest: longest <= retention,
-        "retention ({}) is below longestRun ({})",
-        "A run that is still going could repeat a call whose result is gone: keep results longer.",
-    ),
-    Rule(
-        ("result.remember", "result.retention"),
-        lambda remember, retention: retention <= remember,
-        "remember ({}) is below retention ({})",
-        "A result cannot outlive the memory of its call: make remember longer.",
-    ),
-    Rule(
-        ("result.final", "result.notFinal"),
-        lambda final, not_final: bool(final - not_final),
-        "no status in final ({}) is left beside notFinal ({}), so no reply can settle a call",
-        "notFinal is looked at first: take the statuses that settle a call out of it.",
-    ),
-    Rule(
-        ("result.notFinal",),
-        lambda not_final: not any(200 <= status < 300 for status in not_final),
-        "notFinal ({}) has a success in it",
-        "What is not final is sent again, and a success has run: take 2xx out.",
-    ),
-)
-
-UNUSED_BY_READS: Final = ("key.from", "key.onMissing", "fingerprint.ignore", "storeDown")
+from policies.rules import RULES, Rule, unused
 
 
 def contradictions(settings: Settings, own: Settings) -> Iterable[Fault]:
@@ -84,11 +27,11 @@ def contradictions(settings: Settings, own: Settings) -> Iterable[Fault]:
         if any(value is BROKEN for value in values) or rule.holds(*values):
             continue
         yield _blame(rule, involved, own)
-    if settings["effect"].value == "read":
-        for name in UNUSED_BY_READS:
-            if name in own and (place := own[name].place) is not None:
-                message = "has no use beside effect: read, which is forwarded without key or ledger"
-                yield Fault(place, name, message, "Remove it, or write effect: write.")
+    written = {name: setting.value for name, setting in settings.items()}
+    for name, setting in own.items():
+        said = unused(name, written)
+        if said is not None and setting.place is not None:
+            yield Fault(setting.place, name, *said)
 
 
 def _blame(rule: Rule, involved: Sequence[Setting], own: Settings) -> Fault:
@@ -106,35 +49,71 @@ def _blame(rule: Rule, involved: Sequence[Setting], own: Settings) -> Fault:
 
 def _shown(field: str, value: Any) -> str:
     written = LEAVES[field].kind.show(value)
+    if written is None or isinstance(written, bool):
+        return str(json.dumps(written))
     return "[" + ", ".join(map(str, written)) + "]" if isinstance(written, list) else str(written)
 
 
 def collisions(parts: Sequence[tuple[Settings, Settings]]) -> Iterable[Fault]:
-    """Yield tools that stand twice and matches that tie, among pairs of merged and own settings in order of reading."""
-    tools: dict[str, Setting] = {}
-    patterns: dict[Any, list[tuple[frozenset[str], Settings]]] = {}
+    """Yield tools that stand twice, matches that tie and tenants that are looked for in two places, among pairs of
+    merged and own settings in order of reading."""
+    tools: dict[str, list[Settings]] = {}
+    patterns: dict[Any, list[Settings]] = {}
+    whose: Setting | None = None
     for merged, own in parts:
-        tool, path, methods = merged["tool"], merged["match.path"], merged["match.method"]
-        if tool.value is not BROKEN and tool.place is not None:
-            first = tools.setdefault(tool.value, tool)
-            if first is not tool:
-                message = f"{tool.value} has a policy already, at {first.where}"
-                yield Fault(tool.place, "tool", message, "Keep one policy for each tool.")
-                continue
-        if path.value is BROKEN or methods.value is BROKEN:
+        tool, path, tenants = merged["tool"], merged["match.path"], merged["match.tenants"]
+        if any(merged[name].value is BROKEN for name in ("match.method", "match.tenants", "key.tenant")):
             continue
-        rivals = patterns.setdefault(parse_pattern(path.value), [])
-        yield from _ties(merged, own, rivals)
-        rivals.append((methods.value, merged))
+        if tool.value is not BROKEN and tool.place is not None:
+            known = tools.setdefault(tool.value, [])
+            first = next((other for other in known if _overlap(merged, other, "match.tenants")), None)
+            known.append(merged)
+            if first is not None:
+                yield _second(tool, first["tool"], tenants)
+                continue
+        if tenants.value and merged["key.tenant"].value is not None:
+            whose = whose or merged["key.tenant"]
+            yield from _elsewhere(merged, whose)
+        if path.value is not BROKEN:
+            rivals = patterns.setdefault(parse_pattern(path.value), [])
+            yield from _ties(merged, own, rivals)
+            rivals.append(merged)
 
 
-def _ties(merged: Settings, own: Settings, rivals: list[tuple[frozenset[str], Settings]]) -> Iterable[Fault]:
+def _overlap(one: Settings, other: Settings, name: str) -> bool:
+    """Say whether two sets have something in common, or neither says anything."""
+    mine, theirs = one[name].value, other[name].value
+    return bool(mine & theirs) or mine == theirs
+
+
+def _second(tool: Setting, first: Setting, tenants: Setting) -> Fault:
+    assert tool.place is not None
+    whose = " for these tenants" if tenants.value else ""
+    message = f"{tool.value} has a policy{whose} already, at {first.where}"
+    return Fault(tool.place, "tool", message, "Keep one policy for each tool and tenant.")
+
+
+def _elsewhere(merged: Settings, first: Setting) -> Iterable[Fault]:
+    """Two policies that name tenants could both be meant, if each had a place of its own to look for them."""
+    tenant = merged["key.tenant"]
+    if tenant.value != first.value:
+        place = tenant.place or merged["match.tenants"].place
+        assert place is not None
+        message = f"tenants are looked for in {tenant.value}, and in {first.value} at {first.where}"
+        yield Fault(place, "key.tenant", message, "Let all policies that name tenants look in one place.")
+
+
+def _ties(merged: Settings, own: Settings, rivals: list[Settings]) -> Iterable[Fault]:
     methods = merged["match.method"].value
-    for others, rival in rivals:
-        if methods & others or methods == others:
-            field = next((name for name in ("match.path", "match.method") if name in own), "tool")
-            place = own[field].place
-            assert place is not None
-            what = f"{' and '.join(sorted(methods & others)) or 'every method'} {merged['match.path'].value}"
-            message = f"matches {what} just as {rival['tool'].value} does, at {rival['tool'].where}"
-            yield Fault(place, field, message, "Make one of the two more specific, by path or by method.")
+    for rival in rivals:
+        if not _overlap(merged, rival, "match.method") or not _overlap(merged, rival, "match.tenants"):
+            continue
+        field = next((name for name in ("match.path", "match.method", "match.tenants") if name in own), "tool")
+        place = own[field].place
+        assert place is not None
+        shared = methods & rival["match.method"].value
+        what = f"{' and '.join(sorted(shared)) or 'every method'} {merged['match.path'].value}"
+        if tenants := merged["match.tenants"].value & rival["match.tenants"].value:
+            what += f" of {' and '.join(sorted(tenants))}"
+        message = f"matches {what} just as {rival['tool'].value} does, at {rival['tool'].where}"
+        yield Fault(place, field, message, "Make one of the two more specific, by path, by tenants or by method.")

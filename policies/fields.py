@@ -1,66 +1,27 @@
 """Every field of a policy file: what it means, what it takes, where it goes in the model.
 
-The loader reads by this table and `schema.json` is written from it, so that neither can say something else. Fields
-that the documentation promises for later versions are in it too, as `Later`: they are refused by name, never ignored,
-because a guard that is configured and does not exist is worse than none.
+The loader reads by this table and `schema.json` is written from it, so that neither can say something else. What is
+done about unknown outcomes has a file of its own, `policies.unknown_fields`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import Struct
-
 from policies import kinds, values
-from policies.kinds import Kind
-from policies.model import DAY_MS, KIB, MIB, SECOND_MS
+from policies.field import KEPT_MAX_MS, Elsewhere, Field, Group, Leaf, leaves, timer
+from policies.model import KIB, MIB, SECOND_MS
+from policies.unknown_fields import RETRY, UNKNOWN, UPSTREAM
 
 API_VERSION: Final = "holdfast.dev/v1"
 TOOL_POLICY: Final = "ToolPolicy"
 DEFAULTS: Final = "Defaults"
 
-TIMER_MAX_MS: Final = DAY_MS
-"""No call and no wait takes longer than a day; what does is a typing error."""
-
-KEPT_MAX_MS: Final = 366 * DAY_MS
 BODY_MAX: Final = 256 * MIB
 """Bodies are held in memory, one for each call in flight."""
 
-
-class Leaf(Struct, frozen=True):
-    """A field with a value. `target` is its place in the model."""
-
-    doc: str
-    kind: Kind
-    target: str
-
-
-class Group(Struct, frozen=True):
-    """A field that holds fields."""
-
-    doc: str
-    fields: dict[str, Field]
-
-
-class Later(Struct, frozen=True):
-    """A field of a later version. `remedy` says what to do in this one."""
-
-    remedy: str
-
-
-class Elsewhere(Struct, frozen=True):
-    """A field of the other kind of document."""
-
-    message: str
-    remedy: str
-
-
-Field = Leaf | Group | Later | Elsewhere
-
-
-def _timer(at_least_ms: int = 0) -> Kind:
-    return kinds.duration(at_least_ms, TIMER_MAX_MS)
-
+REPLICAS_MAX: Final = 16
+"""More replicas than one master feeds in practice."""
 
 _KEY = Group(
     "How a request says which call it is. Together with tenant and tool this makes the key.",
@@ -81,9 +42,43 @@ _KEY = Group(
             "key.principal",
         ),
         "onMissing": Leaf(
-            "What happens to a write without identity: refused with 400, or forwarded unprotected and counted.",
-            kinds.choice("reject", "forward", later={"effect": "Write reject: effect keys are not there yet."}),
+            "What happens to a write without identity: refused with 400, told apart by its effect key, or forwarded "
+            "unprotected and counted.",
+            kinds.choice("reject", "effect", "forward"),
             "key.on_missing",
+        ),
+        "onReuse": Leaf(
+            "What the same ids with another content get: refused with 422; or, from providers that reuse ids, taken "
+            "for another call, by making the fingerprint part of the key.",
+            kinds.choice("refuse", "separate"),
+            "key.on_reuse",
+        ),
+    },
+)
+
+_EFFECT_KEY = Group(
+    "What makes two calls under different keys the same effect, and what the second one gets.",
+    {
+        "fields": Leaf(
+            "Whose values are the effect key, together with tenant, tool and scope. A call that lacks one has none.",
+            kinds.nullable(values.EFFECT_FIELDS, "No effect key."),
+            "effect_key.fields",
+        ),
+        "scope": Leaf(
+            "Within whose calls effects can be the same. The header that names run, thread or user is then required.",
+            kinds.choice("run", "thread", "user", "tenant"),
+            "effect_key.scope",
+        ),
+        "window": Leaf(
+            "How long a completed success holds its effect key; what is in flight or unknown holds it without end.",
+            kinds.duration(0, KEPT_MAX_MS),
+            "effect_key.window_ms",
+        ),
+        "then": Leaf(
+            "observe: counted and forwarded. hold: waits for the first, then forwarded. replay: gets the first one's "
+            "result. refuse: 409.",
+            kinds.choice("observe", "hold", "replay", "refuse"),
+            "effect_key.then",
         ),
     },
 )
@@ -98,80 +93,27 @@ _MATCH = Group(
             values.PATH,
             "match.path",
         ),
-        "tenants": Later("Remove it: a policy holds for all tenants."),
-    },
-)
-
-_UPSTREAM = Group(
-    "Where the tool lives.",
-    {
-        "url": Leaf(
-            "Scheme, host and port, without a path: targets are passed on as they come. Default: --upstream.",
-            kinds.nullable(values.URL, "The proxy's --upstream."),
-            "upstream.url",
+        "tenants": Leaf(
+            "Whose requests it speaks for, by key.tenant. Before a policy for all tenants.",
+            values.TENANTS,
+            "match.tenants",
         ),
-        "idempotencyHeader": Later("Remove it: no key is passed down yet, so an unknown outcome stays unknown."),
-        "honoursKeyFor": Later("Remove it: no key is passed down yet, so an unknown outcome stays unknown."),
     },
 )
 
 _TIMEOUTS = Group(
     "How long things may take. connect < upstream, hold <= upstream + late.",
     {
-        "connect": Leaf("From dialling. At its end: provably not sent.", _timer(1), "timeouts.connect_ms"),
+        "connect": Leaf("From dialling. At its end: provably not sent.", timer(1), "timeouts.connect_ms"),
         "upstream": Leaf(
             "From the first byte written. At its end callers are told that the outcome is unknown; listening goes on.",
-            _timer(1),
+            timer(1),
             "timeouts.upstream_ms",
         ),
         "hold": Leaf(
-            "How long a duplicate waits for a call in flight before it gets a 409.", _timer(), "timeouts.hold_ms"
+            "How long a duplicate waits for a call in flight before it gets a 409.", timer(), "timeouts.hold_ms"
         ),
-        "late": Leaf("How long a reply is still listened for after upstream is over.", _timer(), "timeouts.late_ms"),
-    },
-)
-
-_RETRY = Group(
-    "How often a call that provably was not sent is tried.",
-    {
-        "attempts": Leaf("Tries in all, the first included.", kinds.integer(1, 10), "retry.attempts"),
-        "on": Leaf(
-            "After what. Only what provably did not reach the tool can be sent again safely.",
-            kinds.list_of(
-                kinds.choice(
-                    "not-sent",
-                    later={
-                        "lost": "Remove it: a lost reply may hide an executed call, and no key is passed down yet.",
-                        "5xx": "Remove it: a 5xx may hide an executed call, and no key is passed down yet.",
-                    },
-                ),
-                at_most=1,
-                remedy="Write [not-sent].",
-            ),
-            "retry.on",
-        ),
-        "backoff": Group(
-            "How long to wait between tries: doubled each time, with jitter.",
-            {
-                "base": Leaf("The wait before the second try.", _timer(1), "retry.backoff_base_ms"),
-                "max": Leaf("The longest wait between two tries.", _timer(1), "retry.backoff_max_ms"),
-            },
-        ),
-    },
-)
-
-_UNKNOWN = Group(
-    "What is done about an outcome that nobody knows.",
-    {
-        "then": Leaf(
-            "hold: it stays unknown, and is said to be, until the truth comes in.",
-            kinds.choice(
-                "hold", later={"resend": "Write hold: without a key passed down a resend could run it twice."}
-            ),
-            "unknown.then",
-        ),
-        "probe": Later("Remove it: tools are not asked yet what became of a call."),
-        "within": Later("Remove it: nothing is sent again."),
+        "late": Leaf("How long a reply is still listened for after upstream is over.", timer(), "timeouts.late_ms"),
     },
 )
 
@@ -214,7 +156,11 @@ _RESULT = Group(
             kinds.boolean(),
             "result.close_delimited_is_whole",
         ),
-        "auditId": Later("Remove it: audit ids are not read from replies yet."),
+        "auditId": Leaf(
+            "Where the tool's reply has its own id for what it did, for logs and histories.",
+            kinds.nullable(values.selectors("body"), "None is looked for."),
+            "result.audit_id",
+        ),
     },
 )
 
@@ -231,18 +177,12 @@ _LIMITS = Group(
 
 SHARED: Final[dict[str, Field]] = {
     "mode": Leaf(
-        "enforce, or off: forwarded without any protection.",
-        kinds.choice(
-            "enforce",
-            "off",
-            later={
-                "observe": "Write enforce, or off to forward unguarded.",
-                "deny": "Write enforce; to keep a tool from being called, do not launch it.",
-            },
-        ),
+        "enforce; observe: forward, and count what would have been prevented; off: forwarded without any protection; "
+        "deny: refused, not launched here.",
+        kinds.choice("enforce", "observe", "off", "deny"),
         "mode",
     ),
-    "upstream": _UPSTREAM,
+    "upstream": UPSTREAM,
     "key": _KEY,
     "fingerprint": Group(
         "What two attempts of one call must have in common: method, target and body, without what is ignored here.",
@@ -252,11 +192,21 @@ SHARED: Final[dict[str, Field]] = {
             )
         },
     ),
-    "effectKey": Later("Remove it: calls are told apart by their key and fingerprint alone."),
+    "effectKey": _EFFECT_KEY,
     "timeouts": _TIMEOUTS,
-    "retry": _RETRY,
-    "unknown": _UNKNOWN,
+    "retry": RETRY,
+    "unknown": UNKNOWN,
     "result": _RESULT,
+    "durability": Group(
+        "What it takes for a write to the ledger to count as written.",
+        {
+            "replicas": Leaf(
+                "How many replicas of the store must have it (Redis WAIT); beyond its own master.",
+                kinds.integer(0, REPLICAS_MAX),
+                "replicas",
+            )
+        },
+    ),
     "storeDown": Leaf(
         "What happens to writes while the ledger is away: refused with 503, or forwarded unprotected and counted.",
         kinds.choice("refuse", "forward"),
@@ -297,17 +247,6 @@ DEFAULT_FIELDS: Final[dict[str, Field]] = {
 }
 
 ENVELOPE: Final = ("apiVersion", "kind")
-
-
-def leaves(fields: dict[str, Field], above: str = "") -> dict[str, Leaf]:
-    """Return every leaf by its path, such as `retry.backoff.base`."""
-    found: dict[str, Leaf] = {}
-    for name, field in fields.items():
-        if isinstance(field, Leaf):
-            found[above + name] = field
-        elif isinstance(field, Group):
-            found |= leaves(field.fields, f"{above}{name}.")
-    return found
 
 
 LEAVES: Final = leaves(TOOL_FIELDS) | leaves(DEFAULT_FIELDS)

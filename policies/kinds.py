@@ -88,18 +88,14 @@ def _parsed(node: Scalar, parse: Callable[[str], Any], report: Report, remedy: s
         return BROKEN
 
 
-def choice(*values: str, later: dict[str, str] | None = None) -> Kind:
-    """One word of several. `later` are words that the documentation knows and this version refuses, with remedies."""
+def choice(*values: str) -> Kind:
+    """One word of several."""
 
     def read(node: Node, report: Report) -> Any:
-        expected = f"Write {' or '.join(values)}."
         if isinstance(node, Scalar) and node.text in values:
             return node.text
-        if isinstance(node, Scalar) and later and node.text in later:
-            report(node.place, "", f"{node.text!r} is not supported by this version", later[node.text])
-        else:
-            what = quoted(node.text) if isinstance(node, Scalar) and node.text else type_of(node)
-            report(node.place, "", f"{what} is not a choice here", expected)
+        what = quoted(node.text) if isinstance(node, Scalar) and node.text else type_of(node)
+        report(node.place, "", f"{what} is not a choice here", f"Write {' or '.join(values)}.")
         return BROKEN
 
     return Kind(read, _same, {"type": "string", "enum": list(values)})

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from policies.document import Mapping, Node, Scalar
 from policies.faults import Fault, Place, quoted
-from policies.fields import API_VERSION, DEFAULTS, GROUPS_OF, LEAVES, TOOL_POLICY, Elsewhere, Field, Group, Later, Leaf
+from policies.field import Elsewhere, Field, Group, Leaf
+from policies.fields import API_VERSION, DEFAULTS, GROUPS_OF, LEAVES, TOOL_POLICY
 from policies.kinds import type_of
 
 LATER_KINDS: Final = {"PolicyTest": "Move it out of the folder: there is no `holdfast policy test` yet."}
@@ -18,15 +19,21 @@ GUESSED_LENGTH_MAX: Final = 40
 
 
 class Setting(Struct, frozen=True):
-    """A field's value and where it was written; no place means built in. `value` is `BROKEN` for a reported one."""
+    """A field's value and where it was written; no place means built in. `value` is `BROKEN` for a reported one.
+
+    `by` says what filled the field in from there, if it was not written itself.
+    """
 
     value: Any
     place: Place | None
+    by: str = ""
 
     @property
     def where(self) -> str:
         """`file:line`, or `built in`."""
-        return "built in" if self.place is None else str(self.place)
+        if self.place is None:
+            return "built in"
+        return f"{self.place} ({self.by})" if self.by else str(self.place)
 
 
 class Part(Struct, frozen=True):
@@ -70,8 +77,6 @@ class _Reader:
                     found = "an empty map" if isinstance(value, Mapping) else type_of(value)
                     remedy = f"Set one or more of {', '.join(_now(field.fields))} below it, or remove it."
                     self.complain(value.place, path, f"{found} where a map is expected", remedy)
-            case Later():
-                self.complain(place, path, "not supported by this version", field.remedy)
             case Elsewhere():
                 self.complain(place, path, field.message, field.remedy)
 

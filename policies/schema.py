@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from policies.fields import API_VERSION, DEFAULT_FIELDS, DEFAULTS, TOOL_FIELDS, TOOL_POLICY, Field, Group, Leaf
+from policies.field import Field, Group, Leaf
+from policies.fields import API_VERSION, DEFAULT_FIELDS, DEFAULTS, TOOL_FIELDS, TOOL_POLICY
 from policies.merge import BUILT_IN
 
 OWN = frozenset({"tool", "match.path", "match.method"})

@@ -35,6 +35,7 @@ PREDICATE_PATTERN: Final = r"^body:/.* (==|!=) .+$"
 _HEADER = re.compile(HEADER_PATTERN)
 _POINTER = re.compile(POINTER_PATTERN, re.DOTALL)
 _COMPARISON = re.compile(r"[ \t]+(==|!=)[ \t]+")
+_CREDENTIAL = re.compile(r"authori[sz]ation|cookie|token|secret|password|credential|api-?key|signature")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 UNSENT_HEADERS: Final = frozenset(
     {
@@ -69,6 +70,11 @@ def check_header(name: str) -> None:
         raise ValueError(f"{name[:SHOWN_MAX]!r} is not a header name (RFC 9110, 5.6.2)")
     if name.lower() in UNSENT_HEADERS or name.lower().startswith("holdfast-"):
         raise ValueError(f"header {name} belongs to one connection or to Holdfast itself, not to a call")
+
+
+def is_credential(name: str) -> bool:
+    """Say whether a header field of this name carries what opens doors: not to be written into files or targets."""
+    return _CREDENTIAL.search(name.lower()) is not None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -127,18 +133,34 @@ def parse_predicate(text: str) -> Predicate:
     return Predicate(selector, cast("Any", parts[1]), literal)
 
 
+def parse_condition(text: str) -> Predicate:
+    """Read a predicate, or a bare `body:/pointer`: it holds for whatever is there and is not null."""
+    if _COMPARISON.search(text):
+        return parse_predicate(text)
+    selector = parse_selector(text)
+    if selector.kind != "body":
+        raise ValueError("a predicate looks into the JSON body of the reply")
+    if re.search(r"\s|[=!]=", text):
+        raise ValueError(f"{text[:SHOWN_MAX]!r} compares nothing")
+    return Predicate(selector, "exists")
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
 def show_predicate(predicate: Predicate) -> str:
-    """Write a predicate as `parse_predicate` reads it."""
+    """Write a predicate as `parse_condition` reads it."""
+    if predicate.operator == "exists":
+        return str(predicate.selector)
     return f"{predicate.selector} {predicate.operator} {json.dumps(predicate.literal)}"
 
 
 def holds(predicate: Predicate, document: Any) -> bool:
     """Say whether `predicate` is true of a decoded JSON reply. A missing value equals nothing, not even null."""
     found = find(predicate.selector.argument, document)
+    if predicate.operator == "exists":
+        return found is not MISSING and found is not None
     equal = _same(found, predicate.literal)
     return equal if predicate.operator == "==" else not equal
 

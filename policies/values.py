@@ -17,6 +17,10 @@ from policies.paths import parse_pattern
 TOOL_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,64}$"
 METHOD_PATTERN: Final = r"^[A-Z][A-Z-]{0,31}$"
 PATH_PATTERN: Final = r"^/[^?#\\ ]*$"
+TENANT_MAX: Final = 255
+"""As long as a control header can be."""
+
+TENANTS_MAX: Final = 1000
 URL_PATTERN: Final = r"^https?://[^/?#@]+$"
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
@@ -82,6 +86,40 @@ def selectors(*allowed: str) -> Kind:
     remedy = f"Write {' or '.join(forms[kind] for kind in allowed)}."
     schema = {"anyOf": [{"pattern": selector.SELECTOR_PATTERNS[kind]} for kind in allowed], "description": remedy}
     return kinds.text(_of_kind(*allowed), str, schema, remedy=remedy)
+
+
+def _key_header(name: str) -> Selector:
+    selector.check_header(name)
+    if selector.is_credential(name):
+        raise ValueError(f"header {name} is a credential's, not a key's")
+    return Selector("header", name)
+
+
+def _body_pointer(text: str) -> Selector:
+    selector.pointer_parts(text)
+    return Selector("body", text)
+
+
+def _argument(found: Selector) -> str:
+    return found.argument
+
+
+def _tenant(name: str) -> str:
+    if not name or len(name) > TENANT_MAX or not name.isprintable() or not name.isascii() or name != name.strip():
+        raise ValueError(f"{quoted(name)} is not what a header could name a tenant by")
+    return name
+
+
+def _tenant_list() -> Kind:
+    remedy = "Write a list of tenants as requests name them, such as [acme, globex]."
+    one = kinds.text(_tenant, str, {"minLength": 1, "maxLength": TENANT_MAX}, remedy=remedy)
+    listed = kinds.list_of(one, at_most=TENANTS_MAX, remedy=remedy)
+
+    def read(node: Node, report: Report) -> Any:
+        found = listed.read(node, report)
+        return BROKEN if found is BROKEN else frozenset(found)
+
+    return Kind(read, sorted, listed.schema)
 
 
 def _method_list() -> Kind:
@@ -168,8 +206,20 @@ PATH: Final = kinds.text(
 URL: Final = kinds.text(
     _origin, str, {"pattern": URL_PATTERN, "examples": ["http://tools:9000"]}, remedy="Write it like http://tools:9000."
 )
+KEY_HEADER: Final = kinds.text(
+    _key_header, _argument, {"pattern": f"^{selector.HEADER_PATTERN}$", "examples": ["Idempotency-Key"]},
+    remedy="Write a header's name, such as Idempotency-Key.",
+)  # fmt: skip
+POINTER: Final = kinds.text(
+    _body_pointer, _argument, {"pattern": f"^{selector.POINTER_PATTERN}$", "examples": ["/idempotency_key"]},
+    remedy="Write a JSON Pointer, such as /idempotency_key.",
+)  # fmt: skip
+TENANTS: Final = _tenant_list()
 METHODS: Final = _method_list()
 STATUS_LIST: Final = _status_list()
 SOURCES: Final = _sources()
 PREDICATES: Final = _predicates()
+EFFECT_FIELDS: Final = kinds.list_of(
+    selectors("header", "body"), at_least=1, at_most=16, remedy="Write a list such as [body:/user_id, body:/subject]."
+)
 IGNORED: Final = kinds.list_of(selectors("body"), remedy="Write a list such as [body:/metadata/sent_at].")

@@ -10,7 +10,7 @@ from policies.kinds import BROKEN, Kind, boolean, choice, duration, integer, lis
 
 NAME = text(str, str, {}, remedy="Write a name.")
 SHORT = duration(1_000, 60_000)
-WORD = choice("enforce", "off", later={"deny": "Write enforce."})
+WORD = choice("enforce", "off")
 
 
 def read(kind: Kind, written: str) -> tuple[object, list[tuple[str, str]]]:
@@ -75,7 +75,6 @@ def test_value_of_the_right_kind_is_taken(kind: Kind, written: str, value: objec
         (NAME, "[a]", "a list where text is expected"),
         (NAME, "{a: b}", "a map where text is expected"),
         (WORD, "on", "'on' is not a choice here. Write enforce or off."),
-        (WORD, "deny", "'deny' is not supported by this version. Write enforce."),
         (WORD, "{a: b}", "a map is not a choice here"),
         (SHORT, "30", "'30' has no unit. Say which: 30s or 30ms."),
         (SHORT, '"30"', "'30' has no unit"),

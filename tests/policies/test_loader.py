@@ -44,8 +44,8 @@ def test_five_different_mistakes_are_five_faults(load: Load, tmp_path: Path) -> 
         "P/a.yaml:5:11: announce: 'yes' where true or false is expected. Write true or false, without quotes.",
         "P/b.yaml:5:1: the key 'mode' stands twice in this map, first on line 4. Keep one of them.",
         (
-            "P/b.yaml:10:1: effectKey: not supported by this version. "
-            "Remove it: calls are told apart by their key and fingerprint alone."
+            "P/b.yaml:10:13: effectKey.window: has no use without effectKey.fields. "
+            "Write effectKey.fields, or remove it."
         ),
         "P/d.yaml:2:7: not YAML: mapping values are not allowed here. Correct the syntax; later lines were not read.",
     ]

@@ -1,4 +1,4 @@
-"""One document against the table of fields: unknown ones, misplaced ones, those of later versions."""
+"""One document against the table of fields: unknown ones, misplaced ones, and what is no policy at all."""
 
 from __future__ import annotations
 
@@ -34,34 +34,6 @@ def test_unknown_field_is_told_with_what_was_meant(
     ((line, found_column, found_field, said),) = faults(lines)
     assert (line, found_column, found_field) == (1, column, field)
     assert remedy in said
-
-
-@pytest.mark.parametrize(
-    ("lines", "field"),
-    [
-        ("effectKey: {fields: [body:/a], scope: thread, window: 90s, then: replay}", "effectKey"),
-        ("unknown: {probe: {get: /t}}", "unknown.probe"),
-        ("unknown: {then: resend}", "unknown.then"),
-        ("unknown: {within: 23h}", "unknown.within"),
-        ("upstream: {idempotencyHeader: Idempotency-Key}", "upstream.idempotencyHeader"),
-        ("upstream: {honoursKeyFor: 24h}", "upstream.honoursKeyFor"),
-        ("mode: observe", "mode"),
-        ("mode: deny", "mode"),
-        ("match: {tenants: [acme]}", "match.tenants"),
-        ("key: {onMissing: effect}", "key.onMissing"),
-        ("retry: {on: [not-sent, lost]}", "retry.on"),
-        ("retry: {on: [lost]}", "retry.on[0]"),
-        ("retry: {on: [5xx]}", "retry.on[0]"),
-        ("result: {auditId: body:/id}", "result.auditId"),
-    ],
-)
-def test_guard_of_a_later_version_is_refused_by_name(faults: Faults, lines: str, field: str) -> None:
-    """A guard that is configured and does not exist is worse than none: it is never silently accepted."""
-    ((_, _, found, said),) = faults(lines)
-    assert found == field
-    if field != "retry.on":
-        assert "not supported by this version" in said
-        assert not said.endswith("not supported by this version. ")
 
 
 def test_policy_test_is_refused_by_name(load: Callable[..., Loaded]) -> None:

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.model import Predicate, Selector
-from policies.selector import MISSING, find, holds, parse_predicate, parse_selector, show_predicate, text_of
+from policies.selector import (
+    MISSING,
+    find,
+    holds,
+    is_credential,
+    parse_condition,
+    parse_predicate,
+    parse_selector,
+    show_predicate,
+    text_of,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -157,6 +167,45 @@ def test_predicate_that_compares_nothing_sensible_is_refused(text: str) -> None:
 def test_predicate_is_as_strict_as_json(text: str, reply: Any, truth: bool) -> None:
     """JSON's true is not 1, 1 is 1.0, and a missing value equals nothing, not even null."""
     assert holds(parse_predicate(text), reply) is truth
+
+
+@pytest.mark.parametrize(
+    ("text", "reply", "truth"),
+    [
+        ("body:/items/0", {"items": [{"id": 1}]}, True),
+        ("body:/items/0", {"items": [False]}, True),
+        ("body:/items/0", {"items": []}, False),
+        ("body:/items/0", {"items": [None]}, False),
+        ("body:/items/0", None, False),
+        ('body:/status == "done"', {"status": "done"}, True),
+        ('body:/status == "done"', {"status": "open"}, False),
+    ],
+)
+def test_condition_may_be_a_place_that_must_be_there(text: str, reply: Any, truth: bool) -> None:
+    """Whatever is there and is not null; or a comparison like any other. Both are shown as they are written."""
+    condition = parse_condition(text)
+    assert holds(condition, reply) is truth
+    assert show_predicate(condition) == text
+
+
+@pytest.mark.parametrize("text", ["", "header:A", "items", "body:/a =="])
+def test_condition_that_says_nothing_is_refused(text: str) -> None:
+    """As a predicate is."""
+    with pytest.raises(ValueError, match="."):
+        parse_condition(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("Authorization", True), ("proxy-authorization", True), ("Cookie", True), ("X-API-Key", True), ("apikey", True),
+        ("X-Auth-Token", True), ("X-Client-Secret", True), ("X-Signature", True),
+        ("X-Run-Id", False), ("Idempotency-Key", False), ("Accept", False), ("X-Keynote", False),
+    ],
+)  # fmt: skip
+def test_credential_is_told_by_its_headers_name(name: str, secret: bool) -> None:
+    """Any spelling of the usual ones."""
+    assert is_credential(name) is secret
 
 
 @given(JSON, st.lists(st.text(), min_size=1, max_size=4))
