@@ -50,7 +50,11 @@ def test_key_goes_into_a_header_or_into_the_body(tool: Callable[[str], Loaded]) 
             "unknown.probe.applied",
             "does not say where to look",
         ),
-        ("unknown: {probe: {every: 10ms}}", "unknown.probe.every", "It can be 100ms to 24h."),
+        (
+            "unknown: {probe: {get: '/t/{operation}', applied: body:/a, every: 10ms}}",
+            "unknown.probe.every",
+            "It can be 100ms to 24h.",
+        ),
     ],
 )
 def test_value_that_cannot_be_meant_says_what_can(faults: Faults, lines: str, field: str, said: str) -> None:
