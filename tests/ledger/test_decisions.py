@@ -1,24 +1,33 @@
-"""Arrivals and claims: what each state allows who comes, and what a claim makes of it."""
+"""Arrivals: what each state allows who comes."""
 
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from ledger.decisions import ForwardIt, JoinIt, LapseFirst, Reason, RefuseIt, ReplayIt, decide
-from ledger.records import Record
+from ledger.decisions import (
+    FollowIt,
+    ForwardIt,
+    JoinIt,
+    LapseFirst,
+    Reason,
+    RefuseIt,
+    ReplayIt,
+    ResendIt,
+    decide,
+    may_resend,
+)
+from ledger.records import Alias, Completed, Free, InFlight, Record, Unknown
 from tests.ledger.samples import (
     FINGERPRINT,
-    NEW,
-    OLD,
+    PROBING,
     RECORDS,
-    claimed,
+    alias,
     completed,
     free,
     in_flight,
     unknown,
 )
-
-# -- arrivals ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -36,6 +45,10 @@ from tests.ledger.samples import (
         (unknown(listening=True), False, 1, JoinIt()),
         (unknown(listening=True), False, 0, RefuseIt(Reason.OUTCOME_UNKNOWN)),
         (unknown(listening=True), False, None, RefuseIt(Reason.OUTCOME_UNKNOWN)),
+        (unknown(listening=True, resent=True), False, 0, RefuseIt(Reason.OUTCOME_UNKNOWN)),
+        (unknown(probing=PROBING), False, None, JoinIt()),
+        (unknown(probing=PROBING), True, -1, JoinIt()),
+        (alias(), False, None, FollowIt(alias())),
         (completed(), True, None, ReplayIt(completed())),
         (completed(), False, None, RefuseIt(Reason.RESULT_UNAVAILABLE)),
     ],
@@ -59,24 +72,45 @@ def test_other_fingerprint_is_refused_before_anything_else(
     assert decision == RefuseIt(Reason.KEY_REUSED)
 
 
-# -- claims ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("lease_left_ms", [None, -1, 0, 1])
+@pytest.mark.parametrize("has_result", [False, True])
+@pytest.mark.parametrize("resend", [False, True])
+@pytest.mark.parametrize("state", RECORDS)
+def test_each_state_is_answered_whatever_the_store_says_of_it(
+    state: str, resend: bool, has_result: bool, lease_left_ms: int | None
+) -> None:
+    """Complete: nothing raises, and lease, result and resend matter only where they can."""
+    record = RECORDS[state]
+    leased = lease_left_ms == 1
+    expected: object
+    match record:
+        case Free():
+            expected = ForwardIt(record)
+        case InFlight():
+            expected = JoinIt() if leased else LapseFirst()
+        case Unknown() if record.probing is not None or (record.listening and leased):
+            expected = JoinIt()
+        case Unknown():
+            expected = ResendIt(record) if resend else RefuseIt(Reason.OUTCOME_UNKNOWN)
+        case Completed():
+            expected = ReplayIt(record) if has_result else RefuseIt(Reason.RESULT_UNAVAILABLE)
+        case Alias():
+            expected = FollowIt(record)
+    got = decide(record, FINGERPRINT, has_result=has_result, lease_left_ms=lease_left_ms, resend=resend)
+    assert got == expected
 
 
-def test_claim_of_an_absent_key_is_its_first_attempt() -> None:
-    """Nothing is known before it."""
-    record = claimed(None, NEW)
-    assert (record.attempt, record.tokens, record.token, record.created_ms) == (1, (NEW,), NEW, 100)
-
-
-def test_claim_over_a_free_record_goes_on_from_it() -> None:
-    """The attempt grows, the tokens and the history are kept, and the creation's time is the first one's."""
-    record = claimed(free(), "token-third")
-    assert (record.attempt, record.tokens, record.created_ms) == (3, (OLD, NEW, "token-third"), 1)
-    assert record.history == (*free().history, record.history[-1])
-
-
-@pytest.mark.parametrize("token", [OLD, NEW])
-def test_token_that_was_used_never_claims_again(token: str) -> None:
-    """A claim's identity is good for one claim."""
-    with pytest.raises(ValueError, match="has claimed op_1 before"):
-        claimed(free(), token)
+@pytest.mark.parametrize(
+    ("within_ms", "now_ms", "may"),
+    [
+        (None, 1_000, False),
+        (0, 1_000, False),
+        (500, 1_000, True),
+        (500, 1_499, True),
+        (500, 1_500, False),
+        (500, 999, False),
+    ],
+)
+def test_resend_may_begin_within_its_window_of_the_first_claim(within_ms: int | None, now_ms: int, may: bool) -> None:
+    """The tool honours the key for so long; with clocks that disagree about the beginning, it does not begin."""
+    assert may_resend(replace(unknown(), created_ms=1_000), within_ms, now_ms) is may

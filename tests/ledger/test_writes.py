@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from ledger.records import decode
-from ledger.store import Write
+from ledger.records import Completed, decode
+from ledger.store import EffectWrite, Write
 from ledger.writes import SHARED_MS, write_of
 from policies.model import ResultRules
-from tests.ledger.samples import OPERATION, RECORDS, completed, free, in_flight, unknown
+from tests.ledger.samples import HOLD, OPERATION, PROBING, RECORDS, completed, free, in_flight, unknown
 
 RULES = ResultRules(retention_ms=1_000, remember_ms=5_000)
 LEASE_MS = 15_000
@@ -20,6 +21,9 @@ KEPT = {
     "unknown, listening": ("unknown", LEASE_MS, SHARED_MS, None),
     "completed": ("completed", None, 1_000, 5_000),
     "free": ("free", None, SHARED_MS, 5_000),
+    "unknown, probing": ("unknown", PROBING.next_ms, SHARED_MS, None),
+    "unknown, resent, listening": ("unknown", LEASE_MS, SHARED_MS, None),
+    "alias": ("alias", None, None, 5_000),
 }
 """Phase, lease, how long a result is kept, and when all is forgotten; milliseconds, None for never."""
 
@@ -39,22 +43,62 @@ def test_record_goes_to_the_store_with_the_times_of_its_state(state: str) -> Non
     assert (made.result, made.result_ms) == (None, None)
 
 
-@pytest.mark.parametrize("state", [state for state in KEPT if state != "in flight"])
+@pytest.mark.parametrize("state", [state for state in KEPT if state not in ("in flight", "alias")])
 def test_result_is_kept_as_long_as_its_state_says(state: str) -> None:
     """For retention if it settles the call, else just long enough for whoever joined on another replica."""
     made = write(state, RESULT)
     assert (made.result, made.result_ms) == (RESULT, KEPT[state][2])
 
 
-def test_nothing_in_flight_has_a_result() -> None:
-    """What has not ended has brought nothing."""
-    assert write("in flight", RESULT).result is None
+@pytest.mark.parametrize("state", ["in flight", "alias"])
+def test_what_brought_nothing_has_no_result(state: str) -> None:
+    """What has not ended has no reply yet, and what only points to another operation has none of its own."""
+    assert write(state, RESULT).result is None
 
 
 def test_unknown_is_never_forgotten() -> None:
     """An unknown outcome that was forgotten would be executed again: it waits for the truth, however long."""
     for record in (unknown(), unknown(listening=True), in_flight()):
         assert write_of(record, "v", RULES, LEASE_MS).forget_ms is None
+
+
+EFFECTS = {
+    "in flight": EffectWrite("e1", "claim"),
+    "in flight, resent": EffectWrite("e1", "keep"),
+    "unknown": EffectWrite("e1", "keep"),
+    "unknown, listening": EffectWrite("e1", "keep"),
+    "unknown, probing": EffectWrite("e1", "keep"),
+    "completed": EffectWrite("e1", "window", window_ms=90_000),
+    "completed by a probe": EffectWrite("e1", "window", window_ms=90_000),
+    "completed by a ruling": EffectWrite("e1", "window", window_ms=90_000),
+    "free": EffectWrite("e1", "drop"),
+}
+
+
+@pytest.mark.parametrize("state", EFFECTS)
+def test_effect_is_held_while_it_may_have_happened_and_for_a_window_after_it_did(state: str) -> None:
+    """A resend claims nothing that it does not hold, so that nobody can stand in its way."""
+    record = replace(RECORDS[state], effect=HOLD)
+    assert write_of(record, "v", RULES, LEASE_MS).effect == EFFECTS[state]
+    assert write_of(RECORDS[state], "v", RULES, LEASE_MS).effect is None
+
+
+@pytest.mark.parametrize("failed", [replace(completed(), failed=True), replace(completed(), status=422)], ids=str)
+def test_failure_holds_no_effect(failed: Completed) -> None:
+    """What the tool refused to do, or says it failed to, may be asked for under another key."""
+    assert write_of(replace(failed, effect=HOLD), "v", RULES, LEASE_MS).effect == EffectWrite("e1", "drop")
+
+
+def test_claim_names_whose_effect_it_may_take_over() -> None:
+    """The store compares it in the same step."""
+    made = write_of(replace(in_flight(), effect=HOLD), "v", RULES, LEASE_MS, over="op_0")
+    assert made.effect == EffectWrite("e1", "claim", over="op_0")
+
+
+@pytest.mark.parametrize("state", KEPT)
+def test_every_write_names_how_many_replicas_must_have_it(state: str) -> None:
+    """A claim that must survive a failover is no more worth than its settlement."""
+    assert write_of(RECORDS[state], "v", RULES, LEASE_MS, replicas=2).replicas == 2
 
 
 def test_only_who_is_alive_has_a_lease() -> None:
