@@ -23,6 +23,7 @@ from proxy.data_port import DataPort
 from proxy.execution import SHUTDOWN
 from proxy.guard import Guard
 from proxy.health_port import Health, health_runner, watch_lag
+from proxy.heartbeat import Heartbeat
 from proxy.leases import Leases
 from proxy.log import Level, Log
 from proxy.metrics import Metrics
@@ -74,6 +75,8 @@ class Proxy:
             self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream)
         )
         self._leases = Leases(self.works, settings.lease_ms, random.random)
+        self._heartbeat = Heartbeat(self.works, ids()(), lambda: self._live.current.longest_upstream_ms)
+        self._store_open = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +131,10 @@ class Proxy:
     async def _open_store(self) -> bool:
         """Start the store; say whether it answered. One that does not is asked again while reads are being served."""
         try:
-            await self._store.start()
+            if not self._store_open:
+                await self._store.start()
+                self._store_open = True
+            await self._heartbeat.beat()  # a refusal that stands is known before anything is claimed
         except StoreUnavailable as error:
             self.metrics.store_failed("start")
             self.log.event("store.unreachable", level="error", store=self._store.name, detail=str(error))
@@ -153,7 +159,8 @@ class Proxy:
         self.metrics.store_answered()
         with contextlib.suppress(StoreUnavailable):  # the next round of the leases meets it again
             await self._leases.sweep()
-        self._tasks.append(asyncio.get_running_loop().create_task(self._leases.run()))
+        loop = asyncio.get_running_loop()
+        self._tasks += [loop.create_task(self._leases.run()), loop.create_task(self._heartbeat.run())]
         self.health.started = self.health.ready = True
         settings = self._settings
         self.log.event(

@@ -15,7 +15,7 @@ from ledger import records, result, writes
 from ledger.key import Ref
 from ledger.records import Record
 from ledger.result import Result
-from ledger.store import Present, Store, UnknownCount, Written
+from ledger.store import Beat, Page, Phase, Present, Store, UnknownCount, Written
 from policies.model import ResultRules
 from proxy.metrics import Metrics
 
@@ -103,6 +103,18 @@ class Books:
     async def unknowns(self) -> list[UnknownCount]:
         """Count what is unknown in the whole store."""
         return await self._timed("unknowns", self.store.unknowns())
+
+    async def scan(self, phase: Phase | None, cursor: str, limit: int) -> Page:
+        """List places. Raises `ValueError` for a cursor of another listing."""
+        return await self._timed("scan", self.store.scan(phase, cursor, limit))
+
+    async def beat(self, process: str, acknowledged: int, refuse_ms: int) -> Beat:
+        """Count one heartbeat."""
+        return await self._timed("beat", self.store.beat(process, acknowledged, refuse_ms))
+
+    async def accept(self) -> None:
+        """End the refusal after lost memory."""
+        await self._timed("accept", self.store.accept())
 
 
 def _standing(present: Present, ref: Ref) -> Standing:

@@ -82,6 +82,7 @@ class Execution(Joint):
 
     async def _run(self) -> None:
         try:
+            self.works.heed_refusal(self.arrival.policy)
             if await claim(self):
                 await self._forward()
             else:

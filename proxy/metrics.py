@@ -65,6 +65,9 @@ class Metrics:
         self.claims_lost = Counter(
             "holdfast_claims_lost", "Settlements that found their claim gone from the store.", ["tool"], registry=r
         )
+        self.rulings = Counter(
+            "holdfast_rulings", "Unknown outcomes that an operator ended.", ["tool", "outcome"], registry=r
+        )
         self.lapsed = Counter("holdfast_lapsed_leases", "Leases found lapsed.", ["tool"], registry=r)
         self.settlements_given_up = Counter(
             "holdfast_settlements_given_up", "Results that never reached the store.", ["why"], registry=r
@@ -86,6 +89,9 @@ class Metrics:
             "holdfast_unknown_oldest_age_seconds", "Age of the oldest unknown outcome (aggregate with max).", registry=r
         )
         self.store_up = Gauge("holdfast_store_up", "Whether the store answered when it was last asked.", registry=r)
+        self.store_memory_lost = Gauge(
+            "holdfast_store_memory_lost", "Whether writes are refused since the store lost memory.", registry=r
+        )
         self.pending_bytes = Gauge(
             "holdfast_pending_settlement_bytes", "Results kept in memory until the store is back.", registry=r
         )

@@ -64,7 +64,7 @@ class Kind(enum.Enum):
         "result-unavailable", 409, "The call ran, and its result is not kept",
         "never", False, "http_request_denied")
     STORE_UNAVAILABLE = Problem(
-        "store-unavailable", 503, "The ledger cannot be reached; nothing was forwarded",
+        "store-unavailable", 503, "The ledger cannot be relied on just now; nothing was forwarded",
         "same-key", False, "proxy_internal_error", sdk_retry=True, retry_after_s=1)
     TOO_LARGE = Problem(
         "too-large", 413, "The request body is larger than the policy allows",

@@ -1,7 +1,8 @@
 """Completed records kept near: replays that need no store round trip.
 
-A completed record never changes its result, so a copy stays right until its retention is over, or until the store was
-wiped, in which case remembering more than the store does is the safe side to err on.
+A completed record never changes its result, and a ruling only ever ends what is unknown, so a copy stays right until
+its retention is over. When the store has lost memory it is given up: an older state may have come back, and what is
+found out or ruled about that is the truth that everybody tells from then on.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ class Replays:
         self._bytes += weight
         while self._bytes > self._bytes_max or len(self._kept) > ENTRIES_MAX:
             self._drop(next(iter(self._kept)))
+
+    def clear(self) -> None:
+        """Forget everything: the store has lost memory, and whatever it is taken back to shall be told by all alike."""
+        self._kept.clear()
+        self._bytes = 0
 
     def _drop(self, operation: str) -> None:
         kept = self._kept.pop(operation, None)

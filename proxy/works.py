@@ -58,10 +58,20 @@ class Works:
         self.joints: dict[str, Execution | Watch] = {}
         self.in_flight: dict[str, int] = {}
         self.stopping = False
+        self.refusing = ""
+        """Why nothing may be claimed just now, empty if it may (`proxy.heartbeat`)."""
         self.replays = Replays(clock)
         self.wakeups = Wakeups()
         self.outbox = Outbox(self._deliver, metrics, log)
         books.store.listen(self.wakeups.heard)
+
+    def heed_refusal(self, policy: ToolPolicy) -> None:
+        """Raise `StoreUnavailable` if nothing may be claimed just now. A policy that forwards without the store goes
+        on, with the store as it is."""
+        if self.refusing and policy.store_down == "refuse":
+            raise StoreUnavailable(self.refusing)
+        if self.refusing:
+            self.metrics.unprotected.labels(policy.tool, "memory-lost").inc()
 
     def opened(self, execution: Execution) -> None:
         """Make `execution` the meeting place of its operation."""
