@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from ledger.result import Result
@@ -11,6 +13,11 @@ from proxy import problems
 from proxy.fields import from_tool
 from proxy.forward import Headers, Replied, ReplyStream
 from proxy.problems import Kind
+
+OPERATIONS = b"/_holdfast/operations/"
+"""Where an operation is attached to (contract, section 1), its id following."""
+
+ACCEPTED = 202
 
 Outcome = Literal[
     "executed", "joined", "replayed", "unknown", "not-executed", "refused", "unprotected", "read"
@@ -64,14 +71,32 @@ def of_result(result: Result, operation: str, outcome: Outcome, *, late: bool = 
 
 
 def refusal(
-    kind: Kind, detail: str, operation: str = "", outcome: Outcome = "refused", *, state: str = "", close: bool = False
-) -> Answer:
+    kind: Kind, detail: str, operation: str = "", outcome: Outcome = "refused", *, state: str = "", close: bool = False,
+    members: Mapping[str, Any] | None = None,
+) -> Answer:  # fmt: skip
     """Refuse with a problem document (RFC 9457)."""
-    body = problems.document(kind, detail, operation, state)
+    body = problems.document(kind, detail, operation, state, members)
     fields = problems.headers(kind, len(body))
     if operation:
         fields += _ours(operation, outcome)
     return Answer(kind.value.status, b"", fields, body, outcome, problem=kind.value.slug, close=close)
+
+
+def pending(operation: str, detail: str, state: str, *, preferred: bool = False) -> Answer:
+    """Say that there is no result yet, and where it will be; `preferred`: the caller asked to be told so
+    (`Prefer: respond-async`, RFC 7240, 4.1)."""
+    body = msgspec.json.encode({"operation": operation, "state": state, "detail": detail, "retry": "same-key"})
+    fields = (
+        (b"Content-Type", b"application/json"),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Location", OPERATIONS + operation.encode()),
+        (b"Retry-After", b"1"),
+        (b"Proxy-Status", b"holdfast"),
+        *_ours(operation, "unknown"),
+    )
+    if preferred:
+        fields += ((b"Preference-Applied", b"respond-async"),)
+    return Answer(ACCEPTED, b"", fields, body, "unknown")
 
 
 def _ours(operation: str, outcome: Outcome) -> Headers:

@@ -19,6 +19,8 @@ class Arrival(Struct, frozen=True):
     patience_ms  how long the caller said it would wait (`Prefer: wait`), already shortened so that the answer comes in
                  time; None if it did not say.
     gone         tells whether the caller has hung up.
+    credential   who asks, where the policy says how that is told; for a digest of it in the record, and kept nowhere.
+    deferrable   once its patience is over the caller wants a 202, and a place to ask again (`Prefer: respond-async`).
     """
 
     policy: ToolPolicy
@@ -28,3 +30,5 @@ class Arrival(Struct, frozen=True):
     request: Outbound
     gone: Callable[[], bool]
     patience_ms: int | None = None
+    credential: str | None = None
+    deferrable: bool = False

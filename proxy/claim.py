@@ -9,6 +9,7 @@ from ledger.decisions import ForwardIt, JoinIt, LapseFirst, decide
 from ledger.events import NotSent
 from ledger.records import Free, InFlight
 from ledger.store import StoreUnavailable
+from proxy.identity import principal_digest
 from proxy.outcomes import Told
 from proxy.works import SWAPS_MAX
 
@@ -25,10 +26,11 @@ async def claim(execution: Execution) -> bool:
     expected: str | None = None
     free: Free | None = None
     taken = False
+    principal = principal_digest(arrival.ref.operation, arrival.credential)
     for _ in range(SWAPS_MAX):
         record = transitions.claim(
             free, operation=arrival.ref.operation, fingerprint=arrival.fingerprint, call=arrival.call,
-            token=execution.token, now_ms=works.now_ms(),
+            token=execution.token, now_ms=works.now_ms(), principal=principal,
         )  # fmt: skip
         try:
             answer = await works.books.swap(
@@ -43,13 +45,12 @@ async def claim(execution: Execution) -> bool:
             return True
         taken = answer is not None and not isinstance(answer.record, Free)
         if answer is None:
-            expected, free = None, None
+            expected = free = None
             continue
-        decision = decide(
+        match decide(
             answer.record, arrival.fingerprint, has_result=answer.stored is not None,
             lease_left_ms=answer.lease_left_ms,
-        )  # fmt: skip
-        match decision:
+        ):  # fmt: skip
             case ForwardIt(free):
                 expected = answer.version
             case LapseFirst():

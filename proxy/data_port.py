@@ -13,14 +13,15 @@ from collections.abc import Callable
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from ledger.fingerprint import fingerprint
-from ledger.key import Key, ref_of
+from ledger.key import Key, Ref, ref_of
 from ledger.records import Call
 from policies.matcher import PolicySet
 from policies.model import ToolPolicy
-from proxy import answer, body, identity
+from proxy import answer, attach, body, identity
 from proxy.answer import Answer
 from proxy.arrival import Arrival
-from proxy.fields import Incoming, is_json
+from proxy.attach import Attaching
+from proxy.fields import Incoming, is_json, without_respond_async
 from proxy.forward import Origin, Outbound
 from proxy.guard import Guard
 from proxy.log import SERVICE, RequestLine
@@ -32,6 +33,9 @@ from proxy.works import Works
 
 PATIENCE_MARGIN_MS = 200
 """The answer comes this much before the caller's patience ends (contract, section 6)."""
+
+OWN = "/_holdfast"
+"""Paths at and below it are Holdfast's own."""
 
 VERSIONS = (HttpVersion11, HttpVersion10)
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
@@ -61,6 +65,7 @@ class DataPort:
         self._guard = guard
         self._policies = policies
         self._default = default
+        self._attaching = Attaching(works)
         self._rules = Rules(policies(), default)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -70,6 +75,8 @@ class DataPort:
             given = await self._answer(request, told)
         except Refused as refused:
             given = answer.refusal(refused.kind, refused.detail, told.operation, close=refused.close)
+            if refused.allow:
+                given.headers += ((b"Allow", refused.allow.encode()),)
         given.close = given.close or told.closes
         writer = AnswerWriter(request, given)
         try:
@@ -89,8 +96,13 @@ class DataPort:
             raise Refused(Kind.BAD_REQUEST, "the request has no Host (RFC 9112, 3.2)", close=True)
         if incoming.transfer_encoding:
             _check_framing(request, incoming)
-        ruled = rules.of(request.method, request.raw_path.partition("?")[0], incoming)
+        path = request.raw_path.partition("?")[0]
+        if path.startswith(OWN) and path[len(OWN) : len(OWN) + 1] in {"", "/"}:
+            return await self._attach(request, incoming, rules, told)
+        ruled = rules.of(request.method, path, incoming)
         policy = told.policy = ruled.policy
+        if policy.mode == "deny":
+            raise Refused(Kind.DENIED, f"{policy.tool} is not launched here", close=_unread(request))
         if policy.effect == "read":
             return await self._pass(request, incoming, ruled, told, "")
         if policy.mode == "off":
@@ -109,25 +121,39 @@ class DataPort:
             given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
         return given
 
+    async def _attach(self, request: web.BaseRequest, incoming: Incoming, rules: Rules, told: Told) -> Answer:
+        """Answer what is asked of Holdfast itself; nothing of it ever reaches a tool."""
+        told.closes = told.closes or _unread(request)
+        asked = attach.asked(request, rules, incoming, PATIENCE_MARGIN_MS)
+        told.policy, told.operation = asked.policy, asked.ref.operation
+        told.call = identity.call_of(asked.policy, "", incoming)
+        return await self._attaching.answer(asked)
+
     def _arrival(
         self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, key: Key, data: bytes, told: Told
     ) -> Arrival:
         policy = ruled.policy
         method, target = request.method.encode(), request.raw_path.encode()
+        credential = ruled.identity.principal(incoming)
         mark = fingerprint(
-            method, target, data, policy.fingerprint.ignore, ruled.identity.principal(incoming),
-            is_json(incoming.content_type),
+            method, target, data, policy.fingerprint.ignore, credential, is_json(incoming.content_type)
         )  # fmt: skip
         ref = ref_of(key)
         told.operation = ref.operation
         told.call = identity.call_of(policy, key.tenant, incoming)
         told.fingerprint = mark
+        headers = ruled.headers(incoming)
+        deferrable = incoming.answers_async and _attachable(ruled, incoming, ref)
+        if deferrable:
+            headers = without_respond_async(headers)
         outbound = Outbound(
-            ruled.origin, method, target, ruled.headers(incoming), data, connect_ms=policy.timeouts.connect_ms,
+            ruled.origin, method, target, headers, data, connect_ms=policy.timeouts.connect_ms,
             keep_bytes_max=policy.result.body_bytes_max,
         )  # fmt: skip
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
-        return Arrival(policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms)
+        return Arrival(
+            policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms, credential, deferrable
+        )
 
     async def _pass(
         self,
@@ -189,6 +215,17 @@ class Caller:
         """Say whether the caller has hung up."""
         transport = self._writer.transport
         return transport is None or transport.is_closing()
+
+
+def _attachable(ruled: Ruled, incoming: Incoming, ref: Ref) -> bool:
+    """Say whether the operation's id can be derived without the body: else nobody could ask for it by GET."""
+    key = ruled.identity.key(incoming, b"")
+    return key is not None and ref_of(key) == ref
+
+
+def _unread(request: web.BaseRequest) -> bool:
+    """Say whether part of the request's body has not come in: the connection is closed rather than read to its end."""
+    return request.body_exists and not request.content.is_eof()
 
 
 def _check_form(request: web.BaseRequest) -> None:

@@ -40,13 +40,14 @@ class Incoming:
     onward        what goes to the tool, without framing.
     content_type  lower-case, empty if absent.
     patience_ms   from `Prefer: wait=N` (RFC 7240, 4.3), else None.
+    answers_async whether `Prefer: respond-async` was said (RFC 7240, 4.1); it stays in its field for whoever heeds it.
     trace_id      of a W3C traceparent, for the log; the field itself goes on to the tool.
     host_at       where Host is among them, -1 if it is missing.
     upgrades      another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
     """
 
-    __slots__ = ("content_length", "content_type", "controls", "credential", "expects_continue", "host_at", "onward",
-                 "patience_ms", "trace_id", "transfer_encoding", "upgrades")  # fmt: skip
+    __slots__ = ("answers_async", "content_length", "content_type", "controls", "credential", "expects_continue",
+                 "host_at", "onward", "patience_ms", "trace_id", "transfer_encoding", "upgrades")  # fmt: skip
 
     def __init__(self) -> None:
         self.controls: dict[bytes, str] = {}
@@ -56,6 +57,7 @@ class Incoming:
         self.transfer_encoding = b""
         self.expects_continue = False
         self.patience_ms: int | None = None
+        self.answers_async = False
         self.upgrades = False
         self.host_at = -1
         self.credential: str | None = None
@@ -220,8 +222,27 @@ def _take_preference(result: Incoming, field: Header) -> None:
                 result.patience_ms = int(seconds) * 1_000
         elif preference.strip():
             others.append(preference.strip())
+            result.answers_async = result.answers_async or _is_respond_async(preference)
     if others:
         result.onward.append((field[0], b", ".join(others)))
+
+
+def _is_respond_async(preference: bytes) -> bool:
+    return preference.partition(b";")[0].strip().lower() == b"respond-async"
+
+
+def without_respond_async(headers: Headers) -> Headers:
+    """Return a request's fields without that preference, which Holdfast has taken on: were the tool to heed it as well,
+    its own 202 would be the result."""
+    kept: list[Header] = []
+    for name, value in headers:
+        if name.lower() != b"prefer":
+            kept.append((name, value))
+            continue
+        others = [one.strip() for one in value.split(b",") if not _is_respond_async(one)]
+        if others:
+            kept.append((name, b", ".join(others)))
+    return tuple(kept)
 
 
 _passes: dict[bytes, bool] = {}

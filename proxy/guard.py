@@ -34,6 +34,14 @@ LOOK_S = 0.1
 known, and a claim that has not been answered yet is no answer."""
 
 
+UNKEPT = {
+    "": "its result is past retention, or encrypted with a key that is not here",
+    "close-delimited": "its end could not be told from a cut",
+    "never-known": "nobody knows what the tool answered",
+}
+"""Why a result cannot be given, by what the record says of it."""
+
+
 class Patience(Struct, frozen=True):
     """Until when a caller waits, as moments of the loop's clock (seconds), counted from its arrival and nothing else.
 
@@ -51,7 +59,7 @@ def _patience(arrival: Arrival) -> Patience:
     now = asyncio.get_running_loop().time()
     held_until = now + arrival.policy.timeouts.hold_ms / 1_000
     if arrival.patience_ms is None:
-        return Patience(None, held_until, now + LOOK_S)
+        return Patience(held_until if arrival.deferrable else None, held_until, now + LOOK_S)
     until = now + arrival.patience_ms / 1_000
     return Patience(until, min(until, held_until), now + LOOK_S)
 
@@ -207,10 +215,7 @@ class Guard:
         if result is not None:
             how: Outcome = "joined" if joined else "replayed"
             return self._prevented(arrival, answer.of_result(result, operation, how, late=record.late), how)
-        why = {"": "its retention is over", "close-delimited": "its end could not be told from a cut"}
-        detail = f"it ran (status {record.status}); {why.get(record.unkept, 'it was ' + record.unkept)}"
-        refused = answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed")
-        return self._prevented(arrival, refused, "result-unavailable")
+        return self._prevented(arrival, unavailable(record, operation), "result-unavailable")
 
     def _unknown(self, arrival: Arrival, record: Unknown, *, joined: bool) -> Answer:
         kind = Kind.UNKNOWN
@@ -236,8 +241,23 @@ class Guard:
         return given
 
 
+def unavailable(record: Completed, operation: str) -> Answer:
+    """Say what is known of a call that ran and whose result cannot be given."""
+    why = UNKEPT.get(record.unkept, f"it was {record.unkept}")
+    kept = {
+        "status": record.status or None,
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in record.head],
+        "digest": record.digest or None,
+        "audit_id": record.audit_id or None,
+    }
+    detail = f"it ran (status {record.status}); {why}" if record.status else f"it ran; {why}"
+    return answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed", members={"result": kept})
+
+
 def _in_flight(arrival: Arrival, outcome: Outcome = "refused") -> Answer:
     detail = "the tool is still working on it; ask again with the same key"
+    if arrival.deferrable:
+        return answer.pending(arrival.ref.operation, detail, "in-flight", preferred=True)
     return answer.refusal(Kind.IN_FLIGHT, detail, arrival.ref.operation, outcome, state="in-flight")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -75,6 +76,13 @@ class Identity:
     def wanted(self) -> str:
         """Say, for a refusal, what a caller could have sent."""
         return ", or ".join(" and ".join(map(str, source)) for source in self._rules.sources)
+
+
+def principal_digest(operation: str, credential: str | None) -> str:
+    """Return what a record keeps of a credential: nothing that could be compared with another record's."""
+    if credential is None:
+        return ""
+    return hashlib.sha256(f"{operation}:{credential}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def call_of(policy: ToolPolicy, tenant: str, incoming: Incoming) -> Call:

@@ -6,7 +6,8 @@ No other file of the proxy names a status of ours, so the contract's table (sect
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -66,6 +67,13 @@ class Kind(enum.Enum):
     STORE_UNAVAILABLE = Problem(
         "store-unavailable", 503, "The ledger cannot be relied on just now; nothing was forwarded",
         "same-key", False, "proxy_internal_error", sdk_retry=True, retry_after_s=1)
+    DENIED = Problem("denied", 403, "The tool is not launched here", "never", False, "http_request_denied")
+    NOT_EXECUTED = Problem(
+        "not-executed", 409, "The call was not executed; its key is free",
+        "same-key", True, "http_request_denied")
+    NOT_FOUND = Problem(
+        "not-found", 404, "There is no such operation, or it is somebody else's",
+        "never", False, "http_request_error")
     TOO_LARGE = Problem(
         "too-large", 413, "The request body is larger than the policy allows",
         "never", False, "http_request_error")
@@ -95,17 +103,21 @@ class Kind(enum.Enum):
 
 
 class Refused(Exception):
-    """A request is answered by Holdfast itself. Raised where parsing and limits make it impossible to go on."""
+    """A request is answered by Holdfast itself. Raised where parsing and limits make it impossible to go on. `allow`:
+    the methods that would have been understood (RFC 9110, 10.2.1)."""
 
-    def __init__(self, kind: Kind, detail: str, *, close: bool = False) -> None:
+    def __init__(self, kind: Kind, detail: str, *, close: bool = False, allow: str = "") -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.close = close
+        self.allow = allow
 
 
-def document(kind: Kind, detail: str, operation: str = "", state: str = "") -> bytes:
-    """Return the `application/problem+json` body (RFC 9457) for one refusal."""
+def document(
+    kind: Kind, detail: str, operation: str = "", state: str = "", members: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return the `application/problem+json` body (RFC 9457) for one refusal; `members` are its kind's own."""
     problem = kind.value
     return msgspec.json.encode(
         {
@@ -117,6 +129,7 @@ def document(kind: Kind, detail: str, operation: str = "", state: str = "") -> b
             "state": state or None,
             "retry": problem.retry,
             "safe_new_key": problem.safe_new_key,
+            **(members or {}),
         }
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from policies.matcher import ByTenant, PolicySet
 from policies.model import ToolPolicy
 from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter
@@ -38,6 +40,11 @@ class Rules:
         self.name = policies.digest[:12]
         self.fields = Sorter(ALWAYS_CONTROL | control_names(everything))
         self._ruled = {id(policy): Ruled(policy, default) for policy in everything}
+
+    def writes(self) -> Iterator[Ruled]:
+        """Yield what applies to writes, those for named tenants first."""
+        found = [one for one in self._ruled.values() if one.policy.effect == "write"]
+        yield from sorted(found, key=lambda one: not one.policy.match.tenants)
 
     def of(self, method: str, path: str, incoming: Incoming) -> Ruled:
         """Return what applies to a request. Raises `Refused` if that depends on a tenant that it does not name."""

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fields import ALWAYS_CONTROL, CONTROL_BYTES_MAX, SPELLINGS_MAX, Incoming, Sorter, from_tool, is_json
+from proxy.fields import (
+    ALWAYS_CONTROL,
+    CONTROL_BYTES_MAX,
+    SPELLINGS_MAX,
+    Incoming,
+    Sorter,
+    from_tool,
+    is_json,
+    without_respond_async,
+)
 from proxy.forward import Headers
 from proxy.problems import Kind, Refused
 
@@ -187,6 +196,23 @@ def test_wait_is_consumed_and_other_preferences_go_on(
     incoming = sorted_of(HOST, (b"Prefer", value))
     assert incoming.patience_ms == patience_ms
     assert incoming.for_tool(b"x", replace=False)[1:] == (() if rest is None else ((b"Prefer", rest),))
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "rest"),
+    [
+        (b"respond-async", True, None),
+        (b"wait=1, Respond-Async;x=1, handling=strict", True, b"handling=strict"),
+        (b"respond-asynchronously", False, b"respond-asynchronously"),
+        (b"handling=respond-async", False, b"handling=respond-async"),
+    ],
+)
+def test_respond_async_is_heard_and_can_be_taken_out(value: bytes, said: bool, rest: bytes | None) -> None:
+    """It goes on to whoever heeds it; where Holdfast does, the tool must not as well."""
+    incoming = sorted_of(HOST, (b"Prefer", value), (b"X-Other", b"respond-async"))
+    assert incoming.answers_async is said
+    passed = without_respond_async(incoming.for_tool(b"x", replace=False))[1:]
+    assert passed == ((() if rest is None else ((b"Prefer", rest),)) + ((b"X-Other", b"respond-async"),))
 
 
 @pytest.mark.parametrize(

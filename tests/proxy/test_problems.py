@@ -20,8 +20,11 @@ CONTRACT = {
     "overloaded": {503},
     "bad-request": {400},
     "body-timeout": {408},
+    "denied": {403},
+    "not-executed": {409},
+    "not-found": {404},
 }
-"""Contract, section 1."""
+"""Contract, section 1, and what attaching to an operation can be told beside it (decision 0021)."""
 
 EXECUTED_MAYBE = {"in-flight", "outcome-unknown", "result-unavailable", "key-reused", "store-unavailable", "overloaded"}
 
