@@ -221,13 +221,7 @@ def test_probe_that_found_it_completes_with_what_it_found() -> None:
     record = changed(replace(unknown(probing=PROBING), effect=HOLD, plan=PLAN, principal="p"), found)
     assert isinstance(record, Completed)
     assert (record.source, record.late) == ("probe", True)
-    assert (record.status, record.digest, record.audit_id) == (
-        "probe",
-        200,
-        "d",
-        "T-7",
-        True,
-    )
+    assert (record.status, record.digest, record.audit_id) == (200, "d", "T-7")
     assert (record.head, record.effect, record.principal) == (found.head, HOLD, "p")
     assert len(record.history[-1].detail) == DETAIL_MAX
 

@@ -176,7 +176,7 @@ class World:
     async def forget(self) -> None:
         """Lose everything, as a store that was flushed or restored from nothing."""
         assert isinstance(self.store, MemoryStore)
-        self.store._places.clear()
+        self.store.wipe()
 
     async def disturb(self, asked: Arrival | None = None) -> None:
         """Write what stands once more, under another version."""
