@@ -74,6 +74,7 @@ class Proxy:
         self._port = DataPort(
             self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream)
         )
+        self.works.prober.policies = self._port.asked_of
         self._leases = Leases(self.works, settings.lease_ms, random.random)
         self._heartbeat = Heartbeat(self.works, ids()(), lambda: self._live.current.longest_upstream_ms)
         self._store_open = False
@@ -180,11 +181,12 @@ class Proxy:
         while (tasks := self._under_way()) and loop.time() < grace_until and not self._hurry.is_set():
             await self._wait_for(tasks, min(1.0, grace_until - loop.time()))
         await self._finish_answers(grace_until)
-        left = [execution for execution in self.works.joints.values() if not execution.task.done()]
+        left = [execution for execution in self.works.everyone() if not execution.task.done()]
         for execution in left:
             execution.give_up("the proxy stopped before the tool answered", SHUTDOWN)
         if left:
             await asyncio.wait([execution.task for execution in left], timeout=SETTLE_S)
+        await self.works.prober.close()
         await self.works.outbox.close(SETTLE_S)
         self.log.event("proxy.stopped", unknown=len(left))
 
@@ -205,7 +207,7 @@ class Proxy:
         hurry.cancel()
 
     def _under_way(self) -> list[asyncio.Task[None]]:
-        return [execution.task for execution in self.works.joints.values() if not execution.task.done()]
+        return [execution.task for execution in self.works.everyone() if not execution.task.done()]
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ledger.key import Ref
-from ledger.records import Call
+from ledger.records import Call, ProbePlan
 from policies.model import ToolPolicy
 from proxy.forward import Outbound
 
@@ -21,6 +21,7 @@ class Arrival(Struct, frozen=True):
     gone         tells whether the caller has hung up.
     credential   who asks, where the policy says how that is told; for a digest of it in the record, and kept nowhere.
     deferrable   once its patience is over the caller wants a 202, and a place to ask again (`Prefer: respond-async`).
+    plan         how to ask the tool later what became of the call; None where the policy knows no way.
     """
 
     policy: ToolPolicy
@@ -32,3 +33,4 @@ class Arrival(Struct, frozen=True):
     patience_ms: int | None = None
     credential: str | None = None
     deferrable: bool = False
+    plan: ProbePlan | None = None

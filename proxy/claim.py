@@ -30,7 +30,7 @@ async def claim(execution: Execution) -> bool:
     for _ in range(SWAPS_MAX):
         record = transitions.claim(
             free, operation=arrival.ref.operation, fingerprint=arrival.fingerprint, call=arrival.call,
-            token=execution.token, now_ms=works.now_ms(), principal=principal,
+            token=execution.token, now_ms=works.now_ms(), plan=arrival.plan, principal=principal,
         )  # fmt: skip
         try:
             answer = await works.books.swap(

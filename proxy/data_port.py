@@ -151,8 +151,9 @@ class DataPort:
             keep_bytes_max=policy.result.body_bytes_max,
         )  # fmt: skip
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
+        plan = None if ruled.planner is None else ruled.planner.plan(ref, told.call, incoming, data)
         return Arrival(
-            policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms, credential, deferrable
+            policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms, credential, deferrable, plan
         )
 
     async def _pass(
@@ -174,6 +175,10 @@ class DataPort:
         if why:
             given.headers += ((b"Holdfast-Outcome", b"unprotected"),)
         return given
+
+    def asked_of(self, call: Call) -> tuple[ToolPolicy, Origin] | None:
+        """Return the policy that is in force for a call that was made some time ago, and whom to ask about it."""
+        return self._in_force().of_call(call)
 
     def _in_force(self) -> Rules:
         policies = self._policies()

@@ -21,7 +21,7 @@ from proxy.fields import VIA
 from proxy.forward import Outbound, Replied
 from proxy.joint import Joint
 from proxy.outcomes import Told
-from proxy.watch import watch
+from proxy.watch import heed, watch
 from proxy.works import Works
 
 SHUTDOWN = "shutdown"
@@ -36,8 +36,10 @@ class Execution(Joint):
     counted  among the tool's calls in flight here: a claim on its way, or ours.
     """
 
-    __slots__ = ("_cut_short", "_forwarding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
-                 "counted", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works")  # fmt: skip
+    __slots__ = (
+        "_cut_short", "_forwarding", "_heeding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
+        "counted", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works",
+    )  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival) -> None:
         super().__init__()
@@ -57,6 +59,7 @@ class Execution(Joint):
         self._timer: asyncio.TimerHandle | None = None
         self._late_timer: asyncio.TimerHandle | None = None
         self._time_out: asyncio.Task[None] | None = None
+        self._heeding: asyncio.Task[None] | None = None
         self.task = asyncio.get_running_loop().create_task(self._run())
         works.opened(self)
 
@@ -117,6 +120,7 @@ class Execution(Joint):
         outcome = await self._ask_tool()
         if self._time_out is not None:
             await self._time_out
+            self._stop_timers()
         gone = self.first_caller_gone()
         await self.settle(self._told(outcome, gone), outcome)
         if self.first_caller_gone():
@@ -193,12 +197,17 @@ class Execution(Joint):
         late_s = self.arrival.policy.timeouts.late_ms / 1_000
         if late_s and self.works.may_listen():
             self._late_timer = loop.call_later(late_s, self.give_up, "no reply in time, nor late")
-            self._time_out = loop.create_task(self.settle(Told(TimedOut(self.token)), None))
+            self._time_out = loop.create_task(self._listen())
         else:
             self.give_up("no reply in time, and nobody listens any longer", "timeout")
 
+    async def _listen(self) -> None:
+        await self.settle(Told(TimedOut(self.token)), None)
+        if not self.ended:
+            self._heeding = asyncio.get_running_loop().create_task(heed(self.works, self))
+
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._late_timer):
+        for timer in (self._timer, self._late_timer, self._heeding):
             if timer is not None:
                 timer.cancel()
 
@@ -221,6 +230,7 @@ class Execution(Joint):
                 self.works.settle_later(self, told, str(error))
         self.outcome = outcome
         self.works.remember(record, result, self.arrival.policy)
+        self.works.prober.expect(self.arrival.ref, record)
         self.publish(record, result, ended=outcome is not None)
 
 

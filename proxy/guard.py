@@ -166,12 +166,12 @@ class Guard:
             while True:
                 record = execution.record
                 joined = joined or isinstance(record, InFlight)
-                if execution.ended:
+                if execution.ended or execution.overtaken:
                     break
                 if record is not None and record.fingerprint != arrival.fingerprint:
                     return self._key_reused(arrival, record.fingerprint)
                 until = max(patience.joiner, patience.look) if record is None else patience.joiner
-                if isinstance(record, Unknown) and (joined or loop.time() >= until):
+                if isinstance(record, Unknown) and ((joined and record.probing is None) or loop.time() >= until):
                     return self._unknown(arrival, record, joined=joined)
                 if loop.time() >= until:
                     return self._prevented(arrival, _in_flight(arrival), "in-flight")
@@ -197,10 +197,8 @@ class Guard:
         match record:
             case Completed():
                 return self._from_completed(arrival, record, result, joined=joined)
-            case Unknown() if joined and result is not None:
-                return self._prevented(arrival, answer.of_result(result, operation, "unknown"), "joined")
             case Unknown():
-                return self._unknown(arrival, record, joined=joined)
+                return self._from_unknown(arrival, record, result, joined=joined)
             case Free(why="not-final") if joined and result is not None:
                 return answer.of_result(result, operation, "not-executed")
             case Free(why="not-sent") if joined:
@@ -209,6 +207,13 @@ class Guard:
                 return self._prevented(arrival, _in_flight(arrival), "in-flight")
             case Free() | InFlight():
                 return None
+
+    def _from_unknown(self, arrival: Arrival, record: Unknown, result: Result | None, *, joined: bool) -> Answer | None:
+        if joined and result is not None:
+            return self._prevented(arrival, answer.of_result(result, arrival.ref.operation, "unknown"), "joined")
+        if joined and record.probing is not None:
+            return None  # it is held, as whoever comes now is
+        return self._unknown(arrival, record, joined=joined)
 
     def _from_completed(self, arrival: Arrival, record: Completed, result: Result | None, *, joined: bool) -> Answer:
         operation = arrival.ref.operation

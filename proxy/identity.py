@@ -10,6 +10,7 @@ from ledger.key import Key
 from ledger.records import Call
 from policies.model import Selector, ToolPolicy
 from policies.selector import find, text_of
+from policies.template import parse_template
 from proxy.fields import CALL, CREDENTIAL, RUN, STEP, THREAD, USER, Incoming
 from proxy.problems import Kind, Refused
 
@@ -99,6 +100,8 @@ def control_names(policies: tuple[ToolPolicy, ...]) -> frozenset[bytes]:
     for policy in policies:
         selectors += [selector for source in policy.key.sources for selector in source]
         selectors += [selector for selector in (policy.key.tenant, policy.key.principal) if selector is not None]
+        if policy.unknown.probe is not None:
+            selectors += parse_template(policy.unknown.probe.get).selectors
     return frozenset(s.argument.lower().encode() for s in selectors if s.kind == "header")
 
 

@@ -22,10 +22,22 @@ class Joint:
     ended           nothing will change here any more by this joint's doing.
     store_down      why the claim could not be made, empty if it could.
     foreign         why the record that stands there cannot be read, empty if it can.
+    overtaken       what was found out elsewhere is published here, though this process listens on for a late reply.
     held            how many callers wait here for somebody else's forward.
     """
 
-    __slots__ = ("ended", "foreign", "held", "outcome", "owned", "record", "result", "store_down", "waiters")
+    __slots__ = (
+        "ended",
+        "foreign",
+        "held",
+        "outcome",
+        "overtaken",
+        "owned",
+        "record",
+        "result",
+        "store_down",
+        "waiters",
+    )
 
     def __init__(self) -> None:
         self.record: Record | None = None
@@ -33,6 +45,7 @@ class Joint:
         self.owned = False
         self.outcome: Outcome | None = None
         self.ended = False
+        self.overtaken = False
         self.store_down = ""
         self.foreign = ""
         self.held = 0

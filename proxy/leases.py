@@ -93,7 +93,12 @@ class Leases:
         works = self._works
         try:
             standing = await works.books.read(ref)
-            return standing is not None and (standing.lease_left_ms or 0) <= 0 and await works.lapse(ref, standing)
+            if standing is None or (standing.lease_left_ms or 0) > 0:
+                return False
+            if isinstance(standing.record, Unknown) and standing.record.probing and not standing.record.listening:
+                works.prober.take_up(ref)
+                return False  # due until the probe has begun
+            return await works.lapse(ref, standing)
         except CorruptRecord as error:
             works.corrupt("record.corrupt", ref, error)
             return False

@@ -69,6 +69,10 @@ class Metrics:
             "holdfast_rulings", "Unknown outcomes that an operator ended.", ["tool", "outcome"], registry=r
         )
         self.lapsed = Counter("holdfast_lapsed_leases", "Leases found lapsed.", ["tool"], registry=r)
+        self.probes = Counter(
+            "holdfast_probes", "Probes of unknown outcomes, by what they found.", ["tool", "result"], registry=r
+        )
+        self.resends = Counter("holdfast_resends", "Unknown calls sent again with their key.", ["tool"], registry=r)
         self.settlements_given_up = Counter(
             "holdfast_settlements_given_up", "Results that never reached the store.", ["why"], registry=r
         )

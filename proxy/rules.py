@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ledger.records import Call
 from policies.matcher import ByTenant, PolicySet
 from policies.model import ToolPolicy
 from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter
 from proxy.forward import Headers, Origin
 from proxy.identity import Finder, Identity, control_names
 from proxy.origins import authority_of, parse_origin
+from proxy.planning import Planner
 from proxy.problems import Kind, Refused
 
 
 class Ruled:
     """One policy with its upstream and its way of finding identities. `authority` is the upstream's Host."""
 
-    __slots__ = ("authority", "identity", "origin", "policy")
+    __slots__ = ("authority", "identity", "origin", "planner", "policy")
 
     def __init__(self, policy: ToolPolicy, default: Origin) -> None:
         self.policy = policy
         self.origin = default if policy.upstream.url is None else parse_origin(policy.upstream.url)
         self.authority = authority_of(self.origin)
         self.identity = Identity(policy)
+        self.planner = None if policy.unknown.probe is None else Planner(policy.unknown.probe)
 
     def headers(self, incoming: Incoming) -> Headers:
         """Return the fields that go to the tool, but for Holdfast's own. Over https Host is the upstream's, because the
@@ -45,6 +48,14 @@ class Rules:
         """Yield what applies to writes, those for named tenants first."""
         found = [one for one in self._ruled.values() if one.policy.effect == "write"]
         yield from sorted(found, key=lambda one: not one.policy.match.tenants)
+
+    def of_call(self, call: Call) -> tuple[ToolPolicy, Origin] | None:
+        """Return what applies to a call that was made some time ago, by its tool and tenant."""
+        named = [policy for policy in self.policies.policies if policy.tool == call.tool]
+        for policy in sorted(named, key=lambda one: not one.match.tenants):  # those for some tenants come first
+            if not policy.match.tenants or call.tenant in policy.match.tenants:
+                return policy, self._ruled[id(policy)].origin
+        return None
 
     def of(self, method: str, path: str, incoming: Incoming) -> Ruled:
         """Return what applies to a request. Raises `Refused` if that depends on a tenant that it does not name."""

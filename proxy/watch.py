@@ -8,6 +8,7 @@ asked for the key.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from ledger.key import Ref
 from ledger.records import CorruptRecord, InFlight, Record, Unknown
@@ -15,9 +16,15 @@ from ledger.store import StoreUnavailable
 from proxy.joint import Joint
 from proxy.works import Works
 
+if TYPE_CHECKING:
+    from proxy.execution import Execution
+
 POLL_S = 2.0
 """How often a watched record is read although nobody said that it changed: a wake-up can be lost with a
 subscription."""
+
+HEED_S = 15.0
+"""The same where nobody waits, but only listens."""
 
 
 class Watch(Joint):
@@ -73,7 +80,7 @@ async def watch(works: Works, ref: Ref, joint: Joint) -> None:
 async def _look(works: Works, ref: Ref, joint: Joint) -> bool:
     """Publish what stands there now; say whether that ends the watch."""
     standing = await works.books.watch(ref)
-    while standing is not None and open_still(standing.record) and (standing.lease_left_ms or 0) <= 0:
+    while standing is not None and leased(standing.record) and (standing.lease_left_ms or 0) <= 0:
         await works.lapse(ref, standing)
         standing = await works.books.watch(ref)
     ended = standing is None or not open_still(standing.record)
@@ -84,6 +91,33 @@ async def _look(works: Works, ref: Ref, joint: Joint) -> bool:
     return ended
 
 
-def open_still(record: Record) -> bool:
-    """Say whether a live process may yet end this record."""
+def leased(record: Record) -> bool:
+    """Say whether a process holds this record by a lease: it has its forward under way, or listens for the reply."""
     return isinstance(record, InFlight) or (isinstance(record, Unknown) and record.listening)
+
+
+def open_still(record: Record) -> bool:
+    """Say whether this record may end while one waits: by a live process, or by a probe."""
+    return leased(record) or (isinstance(record, Unknown) and record.probing is not None)
+
+
+async def heed(works: Works, execution: Execution) -> None:
+    """While this process listens for a late reply: hear it when somebody else finds out, rules, or claims anew.
+
+    Goes on until then; whoever stops listening cancels it.
+    """
+    ref = execution.arrival.ref
+    while True:
+        with works.wakeups.expect(ref.operation) as woken:
+            try:
+                standing = await works.books.watch(ref)
+            except (StoreUnavailable, CorruptRecord):
+                standing = None  # it is asked again; the settlement will say what is wrong
+            if standing is not None and not _ours_still(standing.record, execution.token):
+                works.hand_over(execution, standing)
+                return
+            await woken.wait(POLL_S if execution.held else HEED_S)
+
+
+def _ours_still(record: Record, token: str) -> bool:
+    return isinstance(record, Unknown) or (isinstance(record, InFlight) and record.token == token)

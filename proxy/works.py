@@ -25,6 +25,7 @@ from proxy.log import Log
 from proxy.metrics import Metrics
 from proxy.outbox import Outbox, Pending
 from proxy.outcomes import Told
+from proxy.probes import Prober
 from proxy.replays import Replays
 from proxy.wakeups import Wakeups
 
@@ -56,6 +57,8 @@ class Works:
         self.now_ms = now_ms
         self._chance = chance
         self.joints: dict[str, Execution | Watch] = {}
+        self.apart: set[Execution] = set()
+        """Those that listen on for a late reply, though their operation has been handed over."""
         self.in_flight: dict[str, int] = {}
         self.stopping = False
         self.refusing = ""
@@ -63,6 +66,7 @@ class Works:
         self.replays = Replays(clock)
         self.wakeups = Wakeups()
         self.outbox = Outbox(self._deliver, metrics, log)
+        self.prober = Prober(self, lambda _: None)
         books.store.listen(self.wakeups.heard)
 
     def heed_refusal(self, policy: ToolPolicy) -> None:
@@ -88,6 +92,7 @@ class Works:
         """The execution's task is over: let its operation go, unless its result still waits for the store."""
         if execution.counted:
             self.in_flight[execution.arrival.policy.tool] -= 1
+        self.apart.discard(execution)
         if not (execution.pending and not isinstance(execution.record, Free)):
             self.left(execution, execution.arrival.ref)
 
@@ -96,9 +101,21 @@ class Works:
         if self.joints.get(ref.operation) is joint:
             del self.joints[ref.operation]
 
+    def hand_over(self, execution: Execution, standing: Standing) -> None:
+        """What this process still listens for has been found out, or begun anew, by somebody else: who waits here is
+        told so, and whoever comes from now on looks into the ledger. The late reply is still awaited."""
+        self.left(execution, execution.arrival.ref)
+        self.apart.add(execution)
+        execution.overtaken = True
+        execution.publish(standing.record, standing.result, ended=False)
+
+    def everyone(self) -> list[Execution | Watch]:
+        """Return all that have a task of their own."""
+        return [*self.joints.values(), *self.apart]
+
     def may_listen(self) -> bool:
         """Say whether one more connection may be listened to after its time."""
-        return sum(joint.listening for joint in self.joints.values()) < LISTENING_MAX
+        return sum(joint.listening for joint in self.everyone()) < LISTENING_MAX
 
     def backoff_s(self, retry: Retry, number: int) -> float:
         """Return the pause before try `number` + 1: exponential, with full jitter in its upper half."""
@@ -148,6 +165,7 @@ class Works:
                 "lease.lapsed", level="warning", operation=ref.operation, tenant=call.tenant, tool=call.tool,
                 run_id=call.run_id, tool_call_id=call.tool_call_id, outcome="unknown",
             )  # fmt: skip
+            self.prober.expect(ref, change.record)
         return True
 
     async def resume(self, execution: Execution, standing: Standing) -> None:

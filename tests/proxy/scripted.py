@@ -157,7 +157,7 @@ class ScriptedForward:
     """One process's way to the tool."""
 
     def __init__(self, tool: Tool, gate: Gate) -> None:
-        self._tool = tool
+        self.tool = tool
         self._gate = gate
 
     async def __call__(
@@ -169,7 +169,7 @@ class ScriptedForward:
     ) -> Outcome:
         """See `proxy.forward.Forward`."""
         attempt = Attempt(dict(request.headers).get(b"Holdfast-Operation", b"").decode(), self._gate)
-        self._tool.attempts.append(attempt)
+        self.tool.attempts.append(attempt)
         try:
             attempt.outcome = await self._play(request, attempt, on_sent)
             return attempt.outcome
@@ -177,7 +177,7 @@ class ScriptedForward:
             attempt.ended = True
 
     async def _play(self, request: Outbound, attempt: Attempt, on_sent: Callable[[], None] | None) -> Outcome:
-        tool = self._tool
+        tool = self.tool
         await self._gate.network("dial")
         step = tool.next_step()
         await asyncio.sleep(0.001)

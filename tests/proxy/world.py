@@ -130,14 +130,15 @@ class Process:
     async def close(self) -> None:
         """Stop, and check that a living process holds nothing any more once its last connection is given up."""
         for _ in range(CLOSE_S):
-            if self.gate.died.is_set() or not self.works.joints:
+            if self.gate.died.is_set() or not self.works.everyone():
                 break
             await asyncio.sleep(1)
+        await self.works.prober.close()
         self._leases_task.cancel()
         await asyncio.gather(self._leases_task, return_exceptions=True)
         if not self.gate.died.is_set():
             assert all(task.done() for task in self._asked), "a caller is still waiting"
-            assert self.works.joints == {}
+            assert self.works.everyone() == []
             assert self.works.wakeups.waiting == {}
             assert self.guard._waiting == 0
             assert not any(self.works.in_flight.values())
