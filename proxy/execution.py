@@ -183,7 +183,7 @@ class Execution(Joint):
         request = arrival.request
         return Outbound(
             request.origin, request.method, request.target, headers, request.body, connect_ms=request.connect_ms,
-            keep_bytes_max=request.keep_bytes_max,
+            keep_bytes_max=request.keep_bytes_max, write_ms=arrival.policy.timeouts.upstream_ms,
         )  # fmt: skip
 
     def _note_sent(self) -> None:

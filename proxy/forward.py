@@ -35,7 +35,8 @@ class Outbound(Struct, frozen=True):
     `headers` are complete but for framing and connection fields (Content-Length, Transfer-Encoding, Connection), which
     the forward adds. `body` is whole, or an iterator for a streamed upload; `body_length` is then its length if
     announced, else the upload is chunked. `keep_bytes_max` is how much of a reply is gathered before it is handed over
-    as a stream: 0 hands every reply over as soon as its head is in.
+    as a stream: 0 hands every reply over as soon as its head is in. `write_ms` bounds how long a whole body may wait
+    here for the tool to take it (0: for ever); then the connection is dropped, and no byte of it is sent any later.
     """
 
     origin: Origin
@@ -46,6 +47,7 @@ class Outbound(Struct, frozen=True):
     body_length: int | None = None
     connect_ms: int = 2_000
     keep_bytes_max: int = 0
+    write_ms: int = 0
 
 
 class Truncated(Exception):

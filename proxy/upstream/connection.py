@@ -106,6 +106,15 @@ class Connection(asyncio.Protocol):
         except (OSError, RuntimeError) as error:
             # uvloop: `RuntimeError: handler is closed`. Whether the kernel took a part of it is beyond knowing.
             self.drop(f"writing failed: {error}")
+            return
+        if request.write_ms and transport.get_write_buffer_size():
+            self._loop.call_later(request.write_ms / 1_000, self._drop_unwritten, self._exchange)
+
+    def _drop_unwritten(self, exchange: Exchange | None) -> None:
+        """Hang up if `exchange` is still under way, and the tool has not taken all of its request."""
+        transport = self._transport
+        if exchange is self._exchange and transport is not None and transport.get_write_buffer_size():
+            self.drop("the tool did not take the whole request in time")
 
     async def _upload(self, body: AsyncIterator[bytes], length: int | None) -> None:
         try:

@@ -164,3 +164,17 @@ async def test_many_calls_at_once_each_get_their_own_reply(upstream: Upstream, t
         outcomes = await asyncio.gather(*(upstream(request(origin, target=target)) for target in targets))
         assert [outcome.body for outcome in outcomes if isinstance(outcome, Replied)] == targets
     assert upstream.stats.idle <= 100
+
+
+async def test_request_that_the_tool_does_not_take_in_time_is_dropped(upstream: Upstream, tool: StartTool) -> None:
+    """No byte of it is sent later than that: what nobody knows the outcome of must not begin after it was given up."""
+    gone = asyncio.Event()
+
+    async def reads_nothing(wire: Wire) -> None:
+        await gone.wait()
+
+    _, origin = await tool(reads_nothing)
+    stuck = request(origin, b"POST", body=b"x" * (32 * 1024 * 1024), write_ms=50)
+    outcome = await upstream(stuck)
+    gone.set()
+    assert outcome == Lost("the tool did not take the whole request in time")
