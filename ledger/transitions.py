@@ -369,12 +369,9 @@ def _line(event: AttemptEnd, now_ms: int) -> Event:
     """Return the history's line for an attempt's end."""
     match event:
         case Replied():
-            return Event(
-                now_ms,
-                "replied",
-                event.token,
-                f"{event.status} {'final' if event.verdict is FINAL else event.verdict.value}",
-            )
+            verdict = "final" if event.verdict is FINAL else event.verdict.value
+            named = f", audit id {event.audit_id}" if event.audit_id else ""
+            return Event(now_ms, "replied", event.token, f"{event.status} {verdict}{named}"[:DETAIL_MAX])
         case NotSent():
             what = "withdrawn" if event.withdrawn else "not-sent"
             return Event(now_ms, what, event.token, event.detail[:DETAIL_MAX])

@@ -158,7 +158,7 @@ _RESULT = Group(
         ),
         "auditId": Leaf(
             "Where the tool's reply has its own id for what it did, for logs and histories.",
-            kinds.nullable(values.selectors("body"), "None is looked for."),
+            kinds.nullable(values.selectors("header", "body"), "None is looked for."),
             "result.audit_id",
         ),
     },

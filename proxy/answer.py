@@ -31,8 +31,8 @@ class Answer(Struct):
 
     `headers` lack connection fields and, unless the tool set it, Content-Length; `proxy.response` frames the body.
     `stream` yields what follows `body`. `close` asks that the caller's connection end with this answer. The rest is for
-    the log: how a duplicate was prevented, the seconds that the tool took (None if it was not asked), its status, and
-    the attempt's number.
+    the log: how a duplicate was prevented, the seconds that the tool took (None if it was not asked), its status, the
+    attempt's number, and the tool's own id for what it did.
     """
 
     status: int
@@ -49,6 +49,7 @@ class Answer(Struct):
     upstream_s: float | None = None
     upstream_status: int = 0
     attempt: int = 0
+    audit_id: str = ""
 
 
 def of_reply(replied: Replied, operation: str, outcome: Outcome) -> Answer:

@@ -89,7 +89,7 @@ class Attaching:
         self._waiting += 1
         joint.held += 1
         try:
-            while not joint.ended:
+            while not joint.ended and not joint.overtaken:
                 record = joint.record
                 if record is not None and principal is not None and record.principal != principal:
                     return
@@ -152,7 +152,7 @@ def _told(record: Record, result: Result | None, operation: str) -> Answer:
             return answer.pending(operation, "the tool is still working on it", "in-flight")
         case Completed() if result is not None:
             given = answer.of_result(result, operation, "replayed", late=record.late)
-            given.how = "attached"
+            given.how, given.audit_id = "attached", record.audit_id
             return given
         case Completed():
             return unavailable(record, operation)

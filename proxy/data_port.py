@@ -102,6 +102,7 @@ class DataPort:
         ruled = rules.of(request.method, path, incoming)
         policy = told.policy = ruled.policy
         if policy.mode == "deny":
+            told.call = identity.call_of(policy, "", incoming)
             raise Refused(Kind.DENIED, f"{policy.tool} is not launched here", close=_unread(request))
         if policy.effect == "read":
             return await self._pass(request, incoming, ruled, told, "")
@@ -203,8 +204,8 @@ class DataPort:
         return RequestLine(
             "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
             call.step_id, call.tool_call_id, mark, given.outcome, given.how, given.problem, given.attempt, method,
-            given.status, given.upstream_status, round(seconds * 1_000, 3), given.late, sent, told.trace_id,
-            self._rules.name,
+            given.status, given.upstream_status, given.audit_id, round(seconds * 1_000, 3), given.late, sent,
+            told.trace_id, self._rules.name,
         )  # fmt: skip
 
 

@@ -42,6 +42,10 @@ UNKEPT = {
 """Why a result cannot be given, by what the record says of it."""
 
 
+PASSED_ON = ("too-large", "streamed")
+"""Replies that went to their first caller piece by piece: what had come in when that began is all that was digested."""
+
+
 class Patience(Struct, frozen=True):
     """Until when a caller waits, as moments of the loop's clock (seconds), counted from its arrival and nothing else.
 
@@ -84,9 +88,7 @@ class Guard:
             elif (kept := works.replays.get(operation)) is not None:
                 if kept.record.fingerprint != arrival.fingerprint:
                     return self._key_reused(arrival, kept.record.fingerprint)
-                return self._prevented(
-                    arrival, answer.of_result(kept.result, operation, "replayed", late=kept.record.late), "replayed"
-                )
+                return self._from_completed(arrival, kept.record, kept.result, joined=False)
             elif works.stopping:
                 return answer.refusal(Kind.OVERLOADED, "the proxy is stopping; ask another", operation, close=True)
             elif works.in_flight.get(arrival.policy.tool, 0) >= arrival.policy.limits.in_flight:
@@ -128,7 +130,9 @@ class Guard:
             return self._from_record(arrival, execution, joined=False)
         given = self._from_forward(arrival, execution)
         given.upstream_s = execution.upstream_s
-        given.attempt = execution.record.attempt if execution.record is not None else 0
+        if (record := execution.record) is not None:
+            given.attempt = record.attempt
+            given.audit_id = record.audit_id if isinstance(record, Completed) else ""
         return given
 
     def _from_forward(self, arrival: Arrival, execution: Execution) -> Answer:
@@ -219,7 +223,9 @@ class Guard:
         operation = arrival.ref.operation
         if result is not None:
             how: Outcome = "joined" if joined else "replayed"
-            return self._prevented(arrival, answer.of_result(result, operation, how, late=record.late), how)
+            given = answer.of_result(result, operation, how, late=record.late)
+            given.audit_id = record.audit_id
+            return self._prevented(arrival, given, how)
         return self._prevented(arrival, unavailable(record, operation), "result-unavailable")
 
     def _unknown(self, arrival: Arrival, record: Unknown, *, joined: bool) -> Answer:
@@ -252,11 +258,13 @@ def unavailable(record: Completed, operation: str) -> Answer:
     kept = {
         "status": record.status or None,
         "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in record.head],
-        "digest": record.digest or None,
+        "digest": None if record.unkept in PASSED_ON else record.digest or None,
         "audit_id": record.audit_id or None,
     }
     detail = f"it ran (status {record.status}); {why}" if record.status else f"it ran; {why}"
-    return answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed", members={"result": kept})
+    given = answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed", members={"result": kept})
+    given.audit_id = record.audit_id
+    return given
 
 
 def _in_flight(arrival: Arrival, outcome: Outcome = "refused") -> Answer:

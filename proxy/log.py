@@ -57,6 +57,7 @@ class RequestLine(Struct, omit_defaults=True):
     method: str = ""
     status: int = 0
     upstream_status: int = 0
+    audit_id: str = ""
     duration_ms: float = 0.0
     late: bool = False
     bytes: int = 0

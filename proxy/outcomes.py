@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -14,9 +14,13 @@ from ledger.events import Replied as RepliedEvent
 from ledger.events import TimedOut
 from ledger.records import Unkept
 from ledger.result import Result
-from policies.model import ResultRules
-from policies.selector import holds
-from proxy.forward import Lost, NotSent, Outcome, Replied
+from policies.model import ResultRules, Selector, Verdict
+from policies.selector import MISSING, find, holds, text_of
+from proxy.forward import Headers, Lost, NotSent, Outcome, Replied
+
+FINAL = Verdict.FINAL
+AUDIT_ID_MAX = 200
+"""Characters of a tool's own id that are kept: they come from the tool, and stand in every record and log line."""
 
 
 class Told(Struct, frozen=True):
@@ -44,14 +48,21 @@ def _replied(reply: Replied, token: str, rules: ResultRules, *, late: bool) -> T
     kept = None
     if not unkept:
         kept = Result(reply.status, reply.reason, result.storable(reply.headers), reply.body)
+    verdict = rules.verdict(reply.status)
+    final = verdict is FINAL
+    audit_id = rules.audit_id
+    looks = final and reply.stream is None and (rules.failed_if or (audit_id is not None and audit_id.kind == "body"))
+    document = _document(reply.body) if looks else MISSING
     event = RepliedEvent(
         token,
-        rules.verdict(reply.status),
+        verdict,
         reply.status,
         result.digest(reply.status, reply.headers, reply.body),
         unkept=unkept,
         late=late,
-        failed=not unkept and bool(rules.failed_if) and _failed(reply.body, rules),
+        failed=document is not MISSING and any(holds(predicate, document) for predicate in rules.failed_if),
+        audit_id="" if audit_id is None or not final else _audit_id(reply.headers, document, audit_id),
+        head=result.head_of(reply.headers, _length(reply)) if final else (),
     )
     return Told(event, kept)
 
@@ -68,9 +79,27 @@ def _unkept(reply: Replied, rules: ResultRules) -> Unkept:
     return ""
 
 
-def _failed(body: bytes, rules: ResultRules) -> bool:
+def _document(body: bytes) -> Any:
+    """Return a reply's JSON, `MISSING` if it is none."""
     try:
-        document = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
-        return False
-    return any(holds(predicate, document) for predicate in rules.failed_if)
+        return MISSING
+
+
+def _audit_id(headers: Headers, document: Any, selector: Selector) -> str:
+    """Return what the tool calls what it did, empty if it does not say so where the policy has one look."""
+    if selector.kind == "body":
+        found = "" if document is MISSING else text_of(find(selector.argument, document)) or ""
+    else:
+        wanted = selector.argument.lower().encode()
+        found = next((value.decode("latin-1") for name, value in headers if name.lower() == wanted), "")
+    return found[:AUDIT_ID_MAX]
+
+
+def _length(reply: Replied) -> int | None:
+    """Return how long the reply's body is, as far as that is known; of one that is passed on, what was announced."""
+    if reply.stream is None:
+        return len(reply.body)
+    announced = next((value for name, value in reply.headers if name.lower() == b"content-length"), b"")
+    return int(announced) if announced.isdigit() else None

@@ -234,6 +234,7 @@ class Works:
             "settled.conflict" if change.conflict else "settled", level="error" if change.conflict else "debug",
             operation=record.operation, tenant=call.tenant, tool=call.tool, run_id=call.run_id,
             tool_call_id=call.tool_call_id, attempt=record.attempt, detail=record.history[-1].detail,
+            audit_id=record.audit_id if isinstance(record, Completed) else "",
         )  # fmt: skip
 
     def _claim_lost(self, record: Record) -> None:

@@ -65,6 +65,15 @@ announce: false
 {judged}
 result: {final: [2xx, 3xx, 4xx, 503], notFinal: [409, 429], failedIf: ["body:/isError == true"]}
 ---
+{audited}
+result: {auditId: body:/ticket, maxBody: 1KiB}
+---
+{located}
+result: {auditId: "header:X-Ticket", maxBody: 1KiB}
+---
+{denied}
+mode: deny
+---
 {refused}
 upstream: {url: "http://127.0.0.1:{refused_port}"}
 retry: {attempts: 3, backoff: {base: 10ms, max: 20ms}}

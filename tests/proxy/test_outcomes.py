@@ -125,3 +125,36 @@ def test_failure_is_found_in_the_body(body: bytes, failed: bool) -> None:
     """By the policy's predicate; a body that cannot be read reports nothing."""
     assert replied(reply(body=body), IS_ERROR).failed is failed
     assert not replied(reply(body=body)).failed
+
+
+@pytest.mark.parametrize(
+    ("selector", "given", "named"),
+    [
+        (Selector("body", "/id"), reply(body=b'{"id": "T-7"}'), "T-7"),
+        (Selector("body", "/id"), reply(body=b'{"id": 7}'), "7"),
+        (Selector("body", "/id"), reply(body=b'{"id": {}}'), ""),
+        (Selector("body", "/id"), reply(body=b"T-7"), ""),
+        (Selector("body", "/id"), reply(body=b'{"id": "T-7"}', stream=Piecemeal(())), ""),
+        (Selector("body", "/id"), reply(500, body=b'{"id": "T-7"}'), ""),
+        (Selector("body", "/id"), reply(body=b'{"id": "%b"}' % (b"x" * 1_000)), "x" * 200),
+        (Selector("header", "X-Ticket"), reply(headers=((b"x-ticket", b"T-7"),), stream=Piecemeal(())), "T-7"),
+        (Selector("header", "X-Ticket"), reply(), ""),
+    ],
+)
+def test_tools_own_id_is_read_where_the_policy_says(selector: Selector, given: Replied, named: str) -> None:
+    """From a final reply only, and from a body only if it is whole; never more than so much of it."""
+    assert replied(given, ResultRules(audit_id=selector)).audit_id == named
+
+
+@pytest.mark.parametrize(
+    ("given", "length"),
+    [
+        (reply(body=b"12345"), b"5"),
+        (reply(headers=((b"Content-Length", b"999"),), stream=Piecemeal(())), b"999"),
+        (reply(headers=((b"Content-Length", b"many"),), stream=Piecemeal(())), None),
+    ],
+)
+def test_head_of_a_final_reply_outlives_its_body(given: Replied, length: bytes | None) -> None:
+    """What was announced of a body that was passed on, the length of one that was kept."""
+    assert dict(replied(given).head).get(b"Content-Length") == length
+    assert replied(reply(500)).head == ()

@@ -6,6 +6,7 @@ import pytest
 
 from tests.proxy.callers import ask
 from tests.proxy.house import House
+from tests.proxy.processes import until
 from tests.proxy.seen import UNKNOWN_LATER, watch, whole
 from tests.proxy.tools import Execution, Gate, Wire, ends_after, says
 
@@ -73,6 +74,39 @@ def test_failure_told_in_the_body_is_completed_and_replayed(house: House) -> Non
     seen = watch(house, run, says(whole(b"200 OK", b'{"isError": true}')), tool="judged")
     assert [one.outcome for one in (seen.first, seen.joiner, seen.later)] == ["executed", "joined", "replayed"]
     assert len(house.executions(run)) == 1
+
+
+def test_tools_own_id_stands_in_every_line_of_its_call(house: House) -> None:
+    """The first caller's, the joiner's and the replay's alike: an audit line of the tool leads to all of them."""
+    run = house.run()
+    seen = watch(house, run, says(whole(b"200 OK", b'{"ticket": "T-7"}')), tool="audited")
+    assert [one.outcome for one in (seen.first, seen.joiner, seen.later)] == ["executed", "joined", "replayed"]
+    lines = until(lambda: len(found := house.proxy.lines("request", run_id=run)) >= 3 and found)
+    assert {line["audit_id"] for line in lines} == {"T-7"}
+
+
+@pytest.mark.fault(30, 31)
+@pytest.mark.parametrize(
+    ("fields", "body", "digest"),
+    [
+        (b"Content-Length: 5000\r\n", b"x" * 5_000, False),
+        (b"Content-Type: text/event-stream\r\nContent-Length: 9\r\n", b"data: 1\n\n", False),
+        (b"", b"all there is", True),
+    ],
+)
+def test_tombstone_tells_what_is_known_of_the_call(house: House, fields: bytes, body: bytes, digest: bool) -> None:
+    """Status, the fields that say what and where, and the tool's own id: enough to look it up over there."""
+    run = house.run()
+    reply = b"HTTP/1.1 201 Created\r\nLocation: /tickets/7\r\nX-Ticket: T-7\r\n" + fields + b"\r\n" + body
+    script = says(reply) if fields else ends_after(reply)
+    assert house.ask(run, script=script, tool="located").said == (201, "executed", "")
+    later = house.ask(run, script=script, tool="located")
+    assert later.said == (409, "refused", "result-unavailable")
+    known = later.json()["result"]
+    assert (known["status"], known["audit_id"], known["digest"] is not None) == (201, "T-7", digest)
+    assert ["Location", "/tickets/7"] in known["headers"]
+    (line,) = until(lambda: house.proxy.lines("request", run_id=run, problem="result-unavailable"))
+    assert line["audit_id"] == "T-7"
 
 
 @pytest.mark.fault(25)
