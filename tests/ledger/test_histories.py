@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ledger.records import Completed, Free, InFlight, Record, Unknown
+from ledger.records import Alias, Completed, Free, InFlight, Record, Unknown
 from policies.model import Retry, Timeouts
 from proxy.answer import Answer
 from proxy.forward import Lost, NotSent, Replied
@@ -294,6 +294,8 @@ class Histories(RuleBasedStateMachine):
                 assert (told(answer), answer.body) == ((200, "", "replayed"), finals[0].body)
             case Unknown():
                 assert told(answer) == (409, "outcome-unknown", "unknown")
+            case Alias():
+                raise AssertionError("an alias without an effect key")
         if finals and not any(attempt.gate.died.is_set() for attempt in attempts):
             assert isinstance(record, Completed), "a known result never reached the store"
 
