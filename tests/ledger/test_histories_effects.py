@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Coroutine
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,14 +32,12 @@ from ledger.decisions import FollowIt, ForwardIt, JoinIt, LapseFirst, ReplayIt, 
 from ledger.events import Asking, Happening, Lapsed, Lost, NotSent, Probed, Replied, Ruled, TimedOut
 from ledger.records import Alias, Call, Completed, EffectHold, Free, InFlight, ProbePlan, Record, Unknown
 from ledger.store import Held, Present, Store, Written
-from ledger.stores.memory import MemoryStore
-from ledger.stores.redis import RedisStore
-from ledger.stores.sqlite import SqliteStore
 from ledger.transitions import Changed, alias, apply, claim, resend
 from ledger.writes import write_of
 from policies.model import ResultRules, Verdict
+from tests.ledger.effect_grounds import Ground, OnMemory, OnRedis, OnSqlite
 from tests.ledger.redis_server import RedisServer
-from tests.ledger.store_bench import SteppedClock, a_ref, a_write
+from tests.ledger.store_bench import a_ref, a_write
 
 T = TypeVar("T")
 R = TypeVar("R", InFlight, Unknown)
@@ -64,16 +60,6 @@ class Attempt(Struct):
     acted: bool
     resent: bool
     said: bool = False
-
-
-class Ground(Protocol):
-    """A store for each example."""
-
-    def open(self) -> tuple[Store, SteppedClock | None]:
-        """Return an empty store, not started yet, and its clock if that can be moved."""
-
-    def over(self) -> None:
-        """The example has ended."""
 
 
 class EffectHistories(RuleBasedStateMachine):
@@ -373,47 +359,6 @@ class EffectHistories(RuleBasedStateMachine):
     def claiming(self) -> Any:
         """Return the effect of a claim."""
         return write_of(self.fresh("op_last", None, "t-last"), "v", RULES, LEASE_MS).effect
-
-
-class OnMemory:
-    """In virtual time."""
-
-    def open(self) -> tuple[Store, SteppedClock | None]:
-        """See `Ground.open`."""
-        clock = SteppedClock()
-        return MemoryStore(clock), clock
-
-    def over(self) -> None:
-        """See `Ground.over`."""
-
-
-class OnSqlite:
-    """A file of its own for each example."""
-
-    def open(self) -> tuple[Store, SteppedClock | None]:
-        """See `Ground.open`."""
-        self._folder = tempfile.TemporaryDirectory(prefix="histories-")
-        clock = SteppedClock()
-        return SqliteStore(str(Path(self._folder.name) / "ledger.db"), deadline_ms=20_000, clock=clock), clock
-
-    def over(self) -> None:
-        """See `Ground.over`."""
-        self._folder.cleanup()
-
-
-class OnRedis:
-    """One server, emptied for each example; its clock is real."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
-
-    def open(self) -> tuple[Store, SteppedClock | None]:
-        """See `Ground.open`."""
-        self._server.ask("FLUSHALL")
-        return RedisStore(self._server.url, deadline_ms=10_000), None
-
-    def over(self) -> None:
-        """See `Ground.over`."""
 
 
 def searched(on: Ground, examples: int) -> None:
