@@ -31,7 +31,7 @@ from ledger import records
 from ledger.decisions import FollowIt, ForwardIt, JoinIt, LapseFirst, ReplayIt, ResendIt, decide
 from ledger.events import Asking, Happening, Lapsed, Lost, NotSent, Probed, Replied, Ruled, TimedOut
 from ledger.records import Alias, Call, Completed, EffectHold, Free, InFlight, ProbePlan, Record, Unknown
-from ledger.store import Held, Present, Store, Written
+from ledger.store import Held, Present, Written
 from ledger.transitions import Changed, alias, apply, claim, resend
 from ledger.writes import write_of
 from policies.model import ResultRules, Verdict
