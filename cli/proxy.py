@@ -15,6 +15,7 @@ from ledger.stores.open import DEADLINE_MS, KINDS, open_store
 from policies.faults import PolicyErrors
 from policies.units import duration_ms
 from proxy import app, floors
+from proxy.admission import Tokens, is_loopback
 from proxy.origins import parse_origin
 
 LEASES_OF_DEADLINE = 3
@@ -60,6 +61,10 @@ class Address(click.ParamType[tuple[str, int]]):
 @click.option("--upstream", required=True, metavar="URL", help="Where tools are, for policies that do not say.")
 @click.option("--listen", type=Address(), default="127.0.0.1:8100", show_default=True, help="The data port.")
 @click.option("--health", type=Address(), default="0.0.0.0:8102", show_default=True, help="Probes and metrics.")
+@click.option("--admin", type=Address(), default="127.0.0.1:8101", show_default=True, help="For `holdfast ops`.")
+@click.option(
+    "--admin-token-file", type=click.Path(exists=True, dir_okay=False), help="Bearer token that it asks for, in a file."
+)
 @click.option("--store", default="", metavar="URL", help=f"{KINDS}.  [default: sqlite, ./holdfast.db]")
 @click.option("--lease", type=Duration(), default="15s", show_default=True, help="How soon a dead owner is noticed.")
 @click.option("--grace", type=Duration(), default="110s", show_default=True, help="On SIGTERM, for forwards to finish.")
@@ -73,8 +78,9 @@ class Address(click.ParamType[tuple[str, int]]):
     "--log-key-file", type=click.Path(exists=True, dir_okay=False), help="Secret that keys the hashes in logs."
 )
 def proxy(
-    policies: str, upstream: str, listen: tuple[str, int], health: tuple[str, int], store: str, lease: int, grace: int,
-    drain_accept: int, log_level: str, log_key_file: str | None,
+    policies: str, upstream: str, listen: tuple[str, int], health: tuple[str, int], admin: tuple[str, int],
+    admin_token_file: str | None, store: str, lease: int, grace: int, drain_accept: int, log_level: str,
+    log_key_file: str | None,
 ) -> None:  # fmt: skip
     """Guard the tools behind UPSTREAM: each call is forwarded once, however often it is asked for.
 
@@ -84,11 +90,16 @@ def proxy(
         raise click.ClickException(f"{shortfall.message}. {shortfall.remedy}")
     if lease < LEASES_OF_DEADLINE * DEADLINE_MS:
         raise click.UsageError(f"--lease must be at least {LEASES_OF_DEADLINE} s: three times the store's deadline")
+    if admin_token_file is None and not is_loopback(admin[0]):
+        raise click.UsageError(f"--admin {admin[0]} can be reached from elsewhere: name an --admin-token-file")
     settings = app.Settings(
-        policies=policies, upstream=upstream, listen=listen, health=health, lease_ms=lease, grace_ms=grace,
-        drain_accept_ms=drain_accept, log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
+        policies=policies, upstream=upstream, listen=listen, health=health, admin=admin,
+        admin_token_file=admin_token_file, lease_ms=lease, grace_ms=grace, drain_accept_ms=drain_accept,
+        log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
         log_key=Path(log_key_file).read_bytes().strip() if log_key_file else b"",
     )  # fmt: skip
+    if admin_token_file is not None:
+        _check_token(admin_token_file)
     opened = _checked(upstream, store or f"sqlite://{quote(str(Path('holdfast.db').absolute()))}")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -98,6 +109,14 @@ def proxy(
         raise SystemExit(Exit.CONFLICT if isinstance(error, UnfitStore) else Exit.FINDINGS) from None
     except OSError as error:
         raise Conflict(str(error)) from None
+
+
+def _check_token(path: str) -> None:
+    """Raise a usage error for a token file that would let nobody in."""
+    try:
+        Tokens(path)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(str(error), param_hint="--admin-token-file") from None
 
 
 def _checked(upstream: str, store: str) -> Store:

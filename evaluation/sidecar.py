@@ -40,9 +40,10 @@ async def sidecar(
 ) -> AsyncIterator[Sidecar]:
     """Run a proxy with the shipped policies in front of `upstream`. Raises `ChildDied` when it does not become
     ready."""
-    address, health = unused_address(), unused_address()
+    address, health, admin = unused_address(), unused_address(), unused_address()
     command = [sys.executable, "-m", "cli.main", "proxy", "--policies", str(POLICIES), "--upstream", upstream.url]
-    command += ["--listen", str(address), "--health", str(health), "--store", store]
+    command += ["--listen", str(address), "--health", str(health), "--admin", str(admin)]
+    command += ["--store", store]
     with child(name, command, directory, core=core, environ=rooms_environment()) as process:
         ready = functools.partial(answers_200, session, f"{health.url}/readyz")
         yield Sidecar(process, address, health, await process.until_ready(ready, ready_s))

@@ -26,6 +26,9 @@ TOKENS_MAX = 64
 DETAIL_MAX = 200
 """Characters of an error's text that are kept: it may quote what a hostile tool sent."""
 
+RULING_MAX = 700
+"""Characters of what an operator said of an unknown, name and reason: bounded where it comes in, and kept whole."""
+
 Unkept = Literal["", "too-large", "streamed", "close-delimited", "never-known"]
 
 

@@ -70,6 +70,7 @@ from ledger.events import (
 from ledger.records import (
     DETAIL_MAX,
     HISTORY_MAX,
+    RULING_MAX,
     TOKENS_MAX,
     Alias,
     Call,
@@ -256,9 +257,9 @@ def _found_out(record: Unknown, event: Asking | Probed | Ruled, now_ms: int) -> 
             return Changed(_probed(record, event, now_ms, Event(now_ms, what, "", event.detail[:DETAIL_MAX])))
         case Ruled():
             word = "executed" if event.executed else "not executed"
-            line = Event(now_ms, "ruled", "", f"{word}, says {event.by}: {event.reason}"[:DETAIL_MAX])
+            line = Event(now_ms, "ruled", "", f"{word}, says {event.by}: {event.reason}"[:RULING_MAX])
             if not event.executed:
-                return Changed(_free(record, "ruling", event.reason[:DETAIL_MAX], now_ms, line))
+                return Changed(_free(record, "ruling", event.reason[:RULING_MAX], now_ms, line))
             return Changed(_told_by(record, event, now_ms, line, "ruling"))
         case _ as never:
             assert_never(never)

@@ -18,6 +18,8 @@ from ledger.store import Store, StoreUnavailable, UnfitStore
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
+from proxy.admin_port import AdminPort
+from proxy.admission import Admission, Tokens
 from proxy.books import Books
 from proxy.data_port import DataPort
 from proxy.execution import SHUTDOWN
@@ -42,12 +44,15 @@ RETRY_START_S = 1.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What the command line said. Addresses are `(host, port)`; port 0 takes a free one."""
+    """What the command line said. Addresses are `(host, port)`; port 0 takes a free one. Without `admin` there is no
+    admin port; without its token file, it asks for no token."""
 
     policies: str
     upstream: str
     listen: tuple[str, int]
     health: tuple[str, int]
+    admin: tuple[str, int] | None = None
+    admin_token_file: str | None = None
     lease_ms: int = 15_000
     grace_ms: int = 110_000
     drain_accept_ms: int = 0
@@ -59,8 +64,8 @@ class Proxy:
     """Runs until it is told to stop. `store` is opened and closed here."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        """Load the policies and put the parts together. Raises `PolicyErrors`, and `ValueError` for a bad
-        `--upstream`."""
+        """Load the policies and put the parts together. Raises `PolicyErrors`, `OSError` for a token file that cannot
+        be read, and `ValueError` for a bad `--upstream` or a token file without a token."""
         self._settings = settings
         self._store = store
         self.metrics = Metrics()
@@ -78,6 +83,9 @@ class Proxy:
         self._leases = Leases(self.works, settings.lease_ms, random.random)
         self._heartbeat = Heartbeat(self.works, ids()(), lambda: self._live.current.longest_upstream_ms)
         self._store_open = False
+        tokens = None if settings.admin_token_file is None else Tokens(settings.admin_token_file)
+        admission = Admission(settings.admin[0] if settings.admin else "", tokens)
+        self._admin = AdminPort(self.works, self._live, self._heartbeat, admission)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -105,15 +113,12 @@ class Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         stack.callback(self.log.flush)
-        runner = health_runner(self.health, self.metrics)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, *settings.health)
-        await site.start()
-        self.addresses["health"] = runner.addresses[0][:2]
+        await self._serve(stack, "health", health_runner(self.health, self.metrics), settings.health)
         self._tasks.append(loop.create_task(watch_lag(self.health, self.metrics)))
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._store.close)
+        if settings.admin is not None:
+            await self._serve(stack, "admin", self._admin.runner(), settings.admin)
         up = await self._open_store()
         server = self._server = Server(self._port.handle, self.log)
         listener = await loop.create_server(server, *settings.listen, backlog=1024)
@@ -128,6 +133,15 @@ class Proxy:
             await self._begin()
         else:
             self._tasks.append(loop.create_task(self._reach_store()))
+
+    async def _serve(
+        self, stack: contextlib.AsyncExitStack, name: str, runner: web.AppRunner, address: tuple[str, int]
+    ) -> None:
+        """Serve one of the ports beside the data port until the end."""
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, *address).start()
+        self.addresses[name] = runner.addresses[0][:2]
 
     async def _open_store(self) -> bool:
         """Start the store; say whether it answered. One that does not is asked again while reads are being served."""
@@ -252,4 +266,5 @@ def _shown(address: tuple[str, int]) -> str:
 def announcement(proxy: Proxy, settings: Settings) -> str:
     """Return what to tell the person who started the proxy."""
     data, health = _shown(proxy.addresses["data"]), _shown(proxy.addresses["health"])
-    return f"holdfast: http://{data} guards {settings.upstream}; health and metrics on http://{health}"
+    admin = f"admin on http://{_shown(proxy.addresses['admin'])}; " if "admin" in proxy.addresses else ""
+    return f"holdfast: http://{data} guards {settings.upstream}; {admin}health and metrics on http://{health}"

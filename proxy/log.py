@@ -17,6 +17,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from proxy.tail import Tail
+
 Level = Literal["debug", "info", "warning", "error"]
 RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 SERVICE = "holdfast-proxy"
@@ -85,23 +87,26 @@ class Log:
         self._second = -1
         self._prefix = ""
         self.dropped = 0
+        self.tails: list[Tail] = []
+        """Who follows the log live: they get lines of every level."""
 
     def wants(self, level: Level) -> bool:
-        """Say whether lines of `level` are written at all, for callers whose line costs something to put together."""
-        return self._rank <= RANKS[level]
+        """Say whether lines of `level` are of use to anybody, for callers whose line costs something to put
+        together."""
+        return self._rank <= RANKS[level] or bool(self.tails)
 
     def request(self, line: RequestLine) -> None:
         """Write the line of one finished request, stamped."""
         line.ts = self._timestamp()
-        self._put(_encoder.encode(line) + b"\n", soon=False)
+        self._put(_encoder.encode(line), "info", soon=False)
 
     def event(self, event: str, *, level: Level = "info", **fields: Any) -> None:
         """Write one line; fields that say nothing (empty, zero, false, None) are left out."""
-        if RANKS[level] < self._rank:
+        if not self.wants(level):
             return
         line = {"ts": self._timestamp(), "level": level, "service": SERVICE, "event": event}
         line.update((name, value) for name, value in fields.items() if value)
-        self._put(_encoder.encode(line) + b"\n", soon=True)
+        self._put(_encoder.encode(line), level, soon=True)
 
     def keyed(self, value: str) -> str:
         """Return a short keyed hash of `value`: equal values look equal, and nothing else can be told."""
@@ -137,12 +142,16 @@ class Log:
         self._pending, self._pending_bytes, self._scheduled = [data], len(data), True
         loop.call_later(WAIT_S, self.flush)
 
-    def _put(self, line: bytes, *, soon: bool) -> None:
+    def _put(self, line: bytes, level: Level, *, soon: bool) -> None:
+        for tail in self.tails:
+            tail.offer(line)
+        if RANKS[level] < self._rank:
+            return
         if self._pending_bytes > PENDING_BYTES_MAX:
             self.dropped += 1
             return
-        self._pending.append(line)
-        self._pending_bytes += len(line)
+        self._pending.append(line + b"\n")
+        self._pending_bytes += len(line) + 1
         if soon or self._pending_bytes > GATHERED_BYTES:
             if not self._soon:
                 self._soon = True

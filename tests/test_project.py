@@ -61,6 +61,7 @@ EXCUSED = {
     "evaluation/sidecar.py": "starts the proxy for the demo and the bench: tests/evaluation/test_demo.py",
     "ledger/stores/redis_*.py": "a store is tested whole: tests/ledger/test_redis.py, and the contract",
     "ledger/stores/sqlite_*.py": "a store is tested whole: tests/ledger/test_sqlite.py, and the contract",
+    "proxy/admin_problems.py": "a table, held by tests/proxy/test_admin_port.py",
     "proxy/arrival.py": "one struct, which tests/proxy/test_guard.py and its neighbours fill",
     "proxy/forward.py": "a port: tests/proxy/upstream run what stands behind it",
     "proxy/upstream/*.py": "the forward is tested whole, by situation: tests/proxy/upstream",

@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ def ends(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
 
 def given(policies: Path, *more: str) -> list[str]:
     """Return arguments that would start a proxy, and more of them."""
-    ports = ["--listen", "127.0.0.1:0", "--health", "127.0.0.1:0"]
+    ports = ["--listen", "127.0.0.1:0", "--health", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     return ["--policies", str(policies), "--upstream", "http://127.0.0.1:9", *ports, "--store", "memory://", *more]
 
 
@@ -83,7 +85,7 @@ def test_secret_in_a_store_url_is_never_printed(tmp_path: Path, policies: Path) 
     assert "s3cret" not in ended.stderr
 
 
-@pytest.mark.parametrize("option", ["--listen", "--health"])
+@pytest.mark.parametrize("option", ["--listen", "--health", "--admin"])
 def test_address_in_use_is_a_conflict(tmp_path: Path, policies: Path, option: str) -> None:
     """Somebody else was there first: exit code 4, with the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -123,7 +125,8 @@ def test_people_read_stderr_and_programs_stdout(tmp_path: Path, policies: Path) 
     ):
         House(proxy, tool).ask("r")
         ports = f"http://127.0.0.1:{proxy.port} guards {tool.url}", f"on http://127.0.0.1:{proxy.health_port}"
-        assert proxy.errors == f"holdfast: {ports[0]}; health and metrics {ports[1]}\n"
+        admin = f"admin on http://127.0.0.1:{proxy.admin_port}"
+        assert proxy.errors == f"holdfast: {ports[0]}; {admin}; health and metrics {ports[1]}\n"
         proxy.signal(signal.SIGTERM)
         assert proxy.wait() == 0
         lines = [json.loads(line) for line in (tmp_path / "p" / "stdout").read_text().splitlines()]
@@ -214,3 +217,30 @@ def test_health_port_is_answered_where_it_is_announced(tmp_path: Path, policies:
     with processes.proxy(tmp_path / "p", policies, "http://127.0.0.1:9", "memory://") as proxy:
         answer = ask(proxy.health_port, b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
         assert (answer.status, answer.body) == (200, b"ready\n")
+
+
+@pytest.mark.fault(62)
+def test_admin_port_off_loopback_wants_a_token_file_with_a_token(tmp_path: Path, policies: Path) -> None:
+    """Everybody in the network could rule otherwise: a usage error, before anything is bound."""
+    (tmp_path / "empty").write_text("\n")
+    for more, word in ((("--admin", "0.0.0.0:0"), "--admin-token-file"),
+                       (("--admin-token-file", str(tmp_path / "empty")), "no token")):  # fmt: skip
+        ended = ends(tmp_path, *given(policies), *more)
+        assert ended.returncode == 2
+        assert word in ended.stderr
+
+
+@pytest.mark.fault(62)
+def test_admin_port_of_a_process_asks_for_the_token_in_its_file(tmp_path: Path, policies: Path) -> None:
+    """Off loopback or not."""
+    (tmp_path / "token").write_text("s3cret")
+    more = ("--admin-token-file", str(tmp_path / "token"))
+    with processes.proxy(
+        tmp_path / "p", policies, "http://127.0.0.1:9", processes.sqlite_url(tmp_path), *more
+    ) as proxy:
+        url = f"http://127.0.0.1:{proxy.admin_port}/v1/operations"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(url, timeout=10)
+        asked = urllib.request.Request(url, headers={"Authorization": "Bearer s3cret"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert json.load(answer) == {"operations": [], "cursor": ""}

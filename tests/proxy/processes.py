@@ -37,7 +37,9 @@ main()
 """
 
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
-ANNOUNCED = re.compile(r"^holdfast: http://\S+:(\d+) guards .* on http://\S+:(\d+)$", re.MULTILINE)
+ANNOUNCED = re.compile(
+    r"^holdfast: http://\S+:(\d+) guards .* admin on http://\S+:(\d+); .* on http://\S+:(\d+)$", re.MULTILINE
+)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 Found = TypeVar("Found")
@@ -70,6 +72,8 @@ class Proxy:
             "127.0.0.1:0",
             "--health",
             "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
             *arguments,
         ]
         with self._out.open("ab") as out, self._err.open("ab") as err:
@@ -85,9 +89,14 @@ class Proxy:
         return self._ports()[0]
 
     @property
+    def admin_port(self) -> int:
+        """The operator's port."""
+        return self._ports()[1]
+
+    @property
     def health_port(self) -> int:
         """The port of probes and metrics."""
-        return self._ports()[1]
+        return self._ports()[2]
 
     @property
     def errors(self) -> str:
@@ -170,14 +179,14 @@ class Proxy:
         """Wait for its end and return the exit code."""
         return self.process.wait(seconds_max)
 
-    def _ports(self) -> tuple[int, int]:
+    def _ports(self) -> tuple[int, int, int]:
         def look() -> re.Match[str] | None:
             found = ANNOUNCED.search(self._err.read_text(), self._err_from)
             assert found or self.process.poll() is None, self.errors[-2000:]
             return found
 
         found = until(look, "the announcement on stderr")
-        return int(found[1]), int(found[2])
+        return int(found[1]), int(found[2]), int(found[3])
 
 
 @contextlib.contextmanager

@@ -79,7 +79,8 @@ def test_reader_of_the_log_that_stops_reading_stops_nobody(tmp_path: Path, polic
     errors = tmp_path / "errors"
     with errors.open("wb") as err:
         process = subprocess.Popen(
-            [sys.executable, "-c", processes.BOOT, "proxy", *arguments, "--health", "127.0.0.1:0"],
+            [sys.executable, "-c", processes.BOOT, "proxy", *arguments, "--health", "127.0.0.1:0",
+             "--admin", "127.0.0.1:0"],
             stdout=write, stderr=err, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     try:
