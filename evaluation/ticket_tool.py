@@ -2,9 +2,13 @@
 
 `POST /tools/<tool>` acts: after the latency that the script has for this attempt it appends one line to the ledger and
 then answers 201 with the audit id. It honours no idempotency key, and a caller that has hung up does not stop it: those
-are the two properties of external tools that the incident was made of. Any other method is a read and leaves no trace.
+are the two properties of external tools that the incident was made of. With `--honours` it is a better tool: one key,
+one entry (`evaluation.honoured_keys`). Any other method is a read and leaves no trace.
 
-`GET /ledger` tells the truth about executions: every entry, how many requests that act have arrived, and how many of
+`GET /tickets?external_ref=<operation>` is the tool's own lookup, for whoever wants to know what became of a call: it
+finds what was done under that `Holdfast-Operation`, and nothing that is still being worked on.
+
+`GET /ledger` tells the truth about executions: every entry, how many requests to act have arrived, and how many of
 them have yet to act. Once `in_flight` is 0, nothing that was sent can still add an entry: `?settled=true` waits for
 that, `?arrivals=N` for the N-th arrival.
 """
@@ -26,6 +30,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from evaluation.address import Address, parse_address
+from evaluation.honoured_keys import HonouredKeys, Known, Word
+from policies.model import Selector
+from policies.selector import parse_selector
 
 FIRST_NUMBER = 772_900
 """The audit number that the incident's first attempt was given."""
@@ -34,7 +41,8 @@ PREFIXES = {"create_ticket": "tkt", "send_email": "eml", "refund_payment": "rfd"
 
 
 class Entry(Struct, frozen=True):
-    """One execution: an effect that took place. `ts` is Unix time in seconds, read as the entry is written."""
+    """One execution: an effect that took place. `ts` is Unix time in seconds, read as the entry is written; `key` is
+    the idempotency key that was honoured, empty if none was."""
 
     audit_id: str
     tool: str
@@ -45,10 +53,11 @@ class Entry(Struct, frozen=True):
     operation: str
     payload_hash: str
     ts: float
+    key: str = ""
 
 
 class Ledger(Struct, frozen=True):
-    """What `GET /ledger` answers: `arrivals` counts requests that act, `in_flight` those that have yet to."""
+    """What `GET /ledger` answers: `arrivals` counts requests to act, `in_flight` those that have yet to."""
 
     arrivals: int
     in_flight: int
@@ -82,13 +91,16 @@ class Audit:
 class TicketTool:
     """The handlers, and the counts that they keep.
 
-    `latencies` are seconds, by order of arrival; the last one holds for all that follow.
+    `latencies` are seconds, by order of arrival; the last one holds for all that follow. `honours` is where a request
+    has its idempotency key, None for a tool that knows no such thing.
     """
 
-    def __init__(self, audit: Audit, latencies: tuple[float, ...]) -> None:
+    def __init__(self, audit: Audit, latencies: tuple[float, ...], honours: Selector | None = None) -> None:
         self._audit = audit
         self._latencies = latencies
-        self._numbered = len(audit.entries)
+        done = ((entry.tool, entry.key, Known(entry.payload_hash, entry.audit_id)) for entry in audit.entries)
+        self._keys = None if honours is None else HonouredKeys(honours, done)
+        self._numbered = max((_number(entry) for entry in audit.entries), default=0)
         self._arrivals = 0
         self._in_flight = 0
         self._changed = asyncio.Condition()
@@ -97,27 +109,68 @@ class TicketTool:
         """Return the application that serves this tool."""
         application = web.Application()
         application.router.add_get("/ledger", self._show)
+        application.router.add_get("/tickets", self._look_up)
         application.router.add_route("POST", "/tools/{tool}", self._act)
         application.router.add_route("*", "/tools/{tool}", self._read)
         return application
 
     async def _act(self, request: web.Request) -> web.Response:
-        tool = request.match_info["tool"]
         latency = self._latencies[min(self._arrivals, len(self._latencies) - 1)]
-        audit_id = f"{PREFIXES.get(tool, 'aud')}_{FIRST_NUMBER + self._numbered}"
+        audit_id = self._next_id(request.match_info["tool"])
         self._arrivals += 1
-        self._numbered += 1
         self._in_flight += 1
         await self._tell()
         try:
-            body = await request.read()
-            await asyncio.sleep(latency)
-            entry = _entry(request, tool, audit_id, body)
-            self._audit.append(entry)
+            return await self._act_once(request, audit_id, latency)
         finally:
             self._in_flight -= 1
             await self._tell()
-        return web.json_response({"id": audit_id, "status": "created", "user_id": entry.user}, status=201)
+
+    def _next_id(self, tool: str) -> str:
+        self._numbered += 1  # also by attempts that come to nothing: numbers are given on arrival
+        return f"{PREFIXES.get(tool, 'aud')}_{FIRST_NUMBER + self._numbered - 1}"
+
+    async def _act_once(self, request: web.Request, audit_id: str, latency: float) -> web.Response:
+        """Act, unless the request's key says that this has been done, or is being done."""
+        tool, body = request.match_info["tool"], await request.read()
+        keys = self._keys
+        key = "" if keys is None else keys.key_of(request.headers, body)
+        entry = _entry(request, tool, audit_id, body, key)
+        if keys is None or not key:
+            return await self._execute(entry, latency)
+        word, done = keys.arrived(tool, key, entry.payload_hash)
+        if word is not Word.FRESH:
+            return self._by_key(word, done)
+        answer: str | None = None
+        try:
+            response = await self._execute(entry, latency)
+            answer = audit_id
+        finally:
+            keys.ended(tool, key, entry.payload_hash, answer)
+        return response
+
+    async def _execute(self, entry: Entry, latency: float) -> web.Response:
+        await asyncio.sleep(latency)
+        entry = msgspec.structs.replace(entry, ts=time.time())
+        self._audit.append(entry)
+        return web.json_response(_answer(entry), status=201)
+
+    def _by_key(self, word: Word, done: str) -> web.Response:
+        if word is Word.DONE:
+            entry = next(entry for entry in self._audit.entries if entry.audit_id == done)
+            return web.json_response(_answer(entry), status=201, headers={"Idempotent-Replayed": "true"})
+        if word is Word.AT_WORK:
+            return web.json_response({"error": "a request with this key is being worked on"}, status=409)
+        return web.json_response({"error": "this key came with another request"}, status=422)
+
+    async def _look_up(self, request: web.Request) -> web.Response:
+        ref = request.query.get("external_ref", "")
+        found = [
+            {**_answer(entry), "external_ref": ref, "created_at": entry.ts}
+            for entry in self._audit.entries
+            if ref and entry.operation == ref
+        ]
+        return web.json_response({"items": found})
 
     async def _read(self, request: web.Request) -> web.Response:
         return web.json_response({"tool": request.match_info["tool"], "results": []})
@@ -138,7 +191,16 @@ class TicketTool:
         return web.Response(body=msgspec.json.encode(ledger), content_type="application/json")
 
 
-def _entry(request: web.Request, tool: str, audit_id: str, body: bytes) -> Entry:
+def _number(entry: Entry) -> int:
+    """Return which attempt this was, counted from 1."""
+    return int(entry.audit_id.rpartition("_")[2]) - FIRST_NUMBER + 1
+
+
+def _answer(entry: Entry) -> dict[str, str]:
+    return {"id": entry.audit_id, "status": "created", "user_id": entry.user}
+
+
+def _entry(request: web.Request, tool: str, audit_id: str, body: bytes, key: str) -> Entry:
     headers = request.headers
     return Entry(
         audit_id=audit_id,
@@ -150,10 +212,11 @@ def _entry(request: web.Request, tool: str, audit_id: str, body: bytes) -> Entry
         operation=headers.get("Holdfast-Operation", ""),
         payload_hash=hashlib.sha256(body).hexdigest()[:16],
         ts=time.time(),
+        key=key,
     )
 
 
-async def serve(listen: Address, ledger: Path, latencies: tuple[float, ...]) -> None:
+async def serve(listen: Address, ledger: Path, latencies: tuple[float, ...], honours: Selector | None) -> None:
     """Serve until SIGTERM or SIGINT. Says on stderr where it listens. Raises `OSError` when it cannot."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -161,8 +224,9 @@ async def serve(listen: Address, ledger: Path, latencies: tuple[float, ...]) -> 
     audit = Audit(ledger)
     # A handler that the caller's hang-up cancelled would be a tool that takes its effect back: none does.
     runner = web.AppRunner(
-        TicketTool(audit, latencies).application(), access_log=None, handler_cancellation=False, shutdown_timeout=0.5
-    )
+        TicketTool(audit, latencies, honours).application(), access_log=None, handler_cancellation=False,
+        shutdown_timeout=0.5,
+    )  # fmt: skip
     try:
         await runner.setup()
         site = web.TCPSite(runner, listen.host, listen.port)
@@ -183,10 +247,13 @@ def main() -> None:
     parser.add_argument(
         "--latency", type=float, action="append", metavar="SECONDS", help="of the next attempt; the last one repeats"
     )
+    parser.add_argument(
+        "--honours", type=parse_selector, metavar="header:NAME|body:/POINTER", help="where its idempotency keys are"
+    )
     arguments = parser.parse_args()
     latencies = tuple(arguments.latency or [0.0])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(arguments.listen, arguments.ledger, latencies))
+        runner.run(serve(arguments.listen, arguments.ledger, latencies, arguments.honours))
 
 
 if __name__ == "__main__":

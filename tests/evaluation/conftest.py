@@ -43,14 +43,16 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def ticket_tool(tmp_path: Path, session: aiohttp.ClientSession) -> ToolFactory:
-    """Start a tool with the latencies given, in seconds, on the one ledger of the test."""
+    """Start a tool with the latencies given, in seconds, on the one ledger of the test; `honours` is where it looks for
+    idempotency keys."""
 
     @contextlib.asynccontextmanager
-    async def start(*latencies: float) -> AsyncIterator[RunningTool]:
+    async def start(*latencies: float, honours: str = "") -> AsyncIterator[RunningTool]:
         address = unused_address()
         command = [sys.executable, "-m", "evaluation.ticket_tool", "--listen", str(address), "--ledger", "ledger.jsonl"]
         for latency in latencies:
             command += ["--latency", str(latency)]
+        command += ["--honours", honours] if honours else []
         with child("tool", command, tmp_path, environ=rooms_environment()) as process:
             await process.until_ready(functools.partial(answers_200, session, f"{address.url}/ledger"), 20)
             yield RunningTool(address, tmp_path / "ledger.jsonl", session)
