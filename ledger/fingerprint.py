@@ -28,35 +28,37 @@ could those below its smallest normal number, down to zero."""
 _encode, _encode_sorted = msgspec.json.Encoder().encode, msgspec.json.Encoder(order="sorted").encode
 
 
-class _NotCanonical(Exception):
+class NotCanonical(Exception):
     """The body is no JSON, or JSON that must be taken byte for byte."""
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's members. Raises `NotCanonical` if one appears twice: readers disagree on which counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _NotCanonical
+        raise NotCanonical
     return found
 
 
 def _integer(digits: str) -> int:
     if len(digits) > 17 or digits == "-0" or not -INTEGER_MAX <= (number := int(digits)) <= INTEGER_MAX:
-        raise _NotCanonical
+        raise NotCanonical
     return number
 
 
-def _decimal(digits: str) -> float:
+def decimal(digits: str) -> float:
+    """Return a number with a fraction or an exponent. Raises `NotCanonical` if a double does not keep all of it."""
     mantissa = digits.lower().partition("e")[0]
     if sum(map(str.isdigit, mantissa)) > FLOAT_DIGITS_MAX:
-        raise _NotCanonical
+        raise NotCanonical
     number = float(digits)
     if abs(number) < FLOAT_MIN and mantissa.strip("0."):
-        raise _NotCanonical
+        raise NotCanonical
     return number
 
 
 def _no_constant(_: str) -> float:
-    raise _NotCanonical
+    raise NotCanonical
 
 
 def _no_float(_: str) -> float:
@@ -64,7 +66,7 @@ def _no_float(_: str) -> float:
 
 
 _careful = json.JSONDecoder(
-    object_pairs_hook=_members, parse_int=_integer, parse_float=_decimal, parse_constant=_no_constant
+    object_pairs_hook=members, parse_int=_integer, parse_float=decimal, parse_constant=_no_constant
 )
 _quick = msgspec.json.Decoder(float_hook=_no_float)
 
@@ -74,19 +76,19 @@ def canonical(body: bytes, ignore: tuple[Selector, ...] = ()) -> bytes | None:
     if not body or len(body) > JSON_BYTES_MAX:
         return None
     try:
-        plain = _read_plain(body)
-        if plain is not _NOT_PLAIN:
+        plain = read_plain(body)
+        if plain is not NOT_PLAIN:
             return _encode_sorted(_without_all(plain, ignore))
         return rfc8785.dumps(_without_all(_careful.decode(body.decode("utf-8")), ignore))
-    except (_NotCanonical, ValueError, RecursionError):
+    except (NotCanonical, ValueError, RecursionError):
         # Lone surrogates, non-finite numbers, bad UTF-8 or syntax, too deep: rfc8785's errors are ValueErrors as well.
         return None
 
 
-_NOT_PLAIN = object()
+NOT_PLAIN = object()
 
 
-def _read_plain(body: bytes) -> Any:
+def read_plain(body: bytes) -> Any:
     """Return the document if it is plain: ASCII, no floats, and written as encoders write it.
 
     Writing it anew gives the same bytes, so nothing in it (a doubled member, an escape, a digit of however large an
@@ -94,13 +96,13 @@ def _read_plain(body: bytes) -> Any:
     careful way, which takes the rest; `tests/ledger/test_fingerprint.py` holds the two against each other.
     """
     if not body.isascii():
-        return _NOT_PLAIN
+        return NOT_PLAIN
     try:
         document = _quick.decode(body)
         compact = _encode(document)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _NOT_PLAIN
-    return document if compact == body or msgspec.json.format(compact, indent=0) == body else _NOT_PLAIN
+        return NOT_PLAIN
+    return document if compact == body or msgspec.json.format(compact, indent=0) == body else NOT_PLAIN
 
 
 def _without_all(document: Any, ignore: tuple[Selector, ...]) -> Any:

@@ -8,7 +8,7 @@ A record is absent, in flight, unknown, completed (without its result: a tombsto
 | arrival                                 | absent, free        | in flight, by a new token: forwarded              |
 | arrival, its effect key another's, policy `replay` or `refuse` | absent, free | alias of that operation           |
 | arrival                                 | alias               | unchanged: what the policy says of that one |
-| arrival, the operation it names free or absent | alias        | in flight, by a new token: forwarded              |
+| arrival, the operation it names free, absent, failed | alias | in flight, by a new token: forwarded; or an alias |
 | arrival                                 | in flight           | unchanged: joins                                  |
 | arrival                                 | unknown, listening or to be probed | unchanged: joins                   |
 | arrival, the tool honours our key and its window is open | unknown | in flight, one more token: resent            |
@@ -137,18 +137,20 @@ def resend(record: Unknown, token: str, now_ms: int) -> InFlight:
 
 
 def alias(
-    free: Free | None, of: str, *, operation: str, fingerprint: str, call: Call, now_ms: int, principal: str = ""
-) -> Alias:
-    """Return the record that says that operation `of` has this one's effect."""
+    over: Free | Alias | None, of: str, *, operation: str, fingerprint: str, call: Call, now_ms: int,
+    principal: str = "",
+) -> Alias:  # fmt: skip
+    """Return the record that says that operation `of` has this one's effect, over nothing, what is free, or an alias of
+    an operation that holds nothing any more."""
     event = Event(now_ms, "aliased", "", of)
-    if free is None:
+    if over is None:
         return Alias(
             operation=operation, fingerprint=fingerprint, call=call, created_ms=now_ms, attempt=0, tokens=(),
             history=(event,), principal=principal, of=of, since_ms=now_ms,
         )  # fmt: skip
     return Alias(
-        operation=operation, fingerprint=fingerprint, call=call, created_ms=free.created_ms, attempt=free.attempt,
-        tokens=free.tokens, history=_grown(free.history, event), principal=principal, of=of, since_ms=now_ms,
+        operation=operation, fingerprint=fingerprint, call=call, created_ms=over.created_ms, attempt=over.attempt,
+        tokens=over.tokens, history=_grown(over.history, event), principal=principal, of=of, since_ms=now_ms,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from ledger.records import Completed
 from ledger.result import Result
 from proxy import problems
 from proxy.fields import from_tool
@@ -26,13 +27,24 @@ Outcome = Literal[
 later."""
 
 
+UNKEPT = {
+    "": "its result is past retention, or encrypted with a key that is not here",
+    "close-delimited": "its end could not be told from a cut",
+    "never-known": "nobody knows what the tool answered",
+}
+"""Why a result cannot be given, by what the record says of it."""
+
+PASSED_ON = ("too-large", "streamed")
+"""Replies that went to their first caller piece by piece: what had come in when that began is all that was digested."""
+
+
 class Answer(Struct):
     """An HTTP answer, ready to be written.
 
     `headers` lack connection fields and, unless the tool set it, Content-Length; `proxy.response` frames the body.
     `stream` yields what follows `body`. `close` asks that the caller's connection end with this answer. The rest is for
     the log: how a duplicate was prevented, the seconds that the tool took (None if it was not asked), its status, the
-    attempt's number, and the tool's own id for what it did.
+    attempt's number, the tool's own id for what it did, and the operation that had this call's effect.
     """
 
     status: int
@@ -50,6 +62,7 @@ class Answer(Struct):
     upstream_status: int = 0
     attempt: int = 0
     audit_id: str = ""
+    effect_of: str = ""
 
 
 def of_reply(replied: Replied, operation: str, outcome: Outcome) -> Answer:
@@ -61,26 +74,49 @@ def of_reply(replied: Replied, operation: str, outcome: Outcome) -> Answer:
     )  # fmt: skip
 
 
-def of_result(result: Result, operation: str, outcome: Outcome, *, late: bool = False) -> Answer:
-    """Give a stored result to somebody else."""
-    ours = _ours(operation, outcome)
+def of_result(result: Result, operation: str, outcome: Outcome, *, late: bool = False, effect_of: str = "") -> Answer:
+    """Give a stored result to somebody else; `effect_of` names the operation whose result it is, if it is another's."""
+    ours = _ours(operation, outcome, effect_of)
     if outcome == "replayed":
         ours += ((b"Idempotent-Replayed", b"true"),)
     if late:
         ours += ((b"Holdfast-Late", b"true"),)
-    return Answer(result.status, result.reason, result.headers + ours, result.body, outcome, late=late)
+    return Answer(
+        result.status, result.reason, result.headers + ours, result.body, outcome, late=late, effect_of=effect_of
+    )
 
 
 def refusal(
     kind: Kind, detail: str, operation: str = "", outcome: Outcome = "refused", *, state: str = "", close: bool = False,
-    members: Mapping[str, Any] | None = None,
+    members: Mapping[str, Any] | None = None, effect_of: str = "",
 ) -> Answer:  # fmt: skip
-    """Refuse with a problem document (RFC 9457)."""
+    """Refuse with a problem document (RFC 9457). `effect_of` names the operation that has this one's effect."""
+    if effect_of:
+        members = {**(members or {}), "first_operation": effect_of}
     body = problems.document(kind, detail, operation, state, members)
     fields = problems.headers(kind, len(body))
     if operation:
-        fields += _ours(operation, outcome)
-    return Answer(kind.value.status, b"", fields, body, outcome, problem=kind.value.slug, close=close)
+        fields += _ours(operation, outcome, effect_of)
+    return Answer(
+        kind.value.status, b"", fields, body, outcome, problem=kind.value.slug, close=close, effect_of=effect_of
+    )
+
+
+def unavailable(record: Completed, operation: str, effect_of: str = "") -> Answer:
+    """Say what is known of a call that ran and whose result cannot be given."""
+    why = UNKEPT.get(record.unkept, f"it was {record.unkept}")
+    kept = {
+        "status": record.status or None,
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in record.head],
+        "digest": None if record.unkept in PASSED_ON else record.digest or None,
+        "audit_id": record.audit_id or None,
+    }
+    detail = f"it ran (status {record.status}); {why}" if record.status else f"it ran; {why}"
+    given = refusal(
+        Kind.RESULT_UNAVAILABLE, detail, operation, state="completed", members={"result": kept}, effect_of=effect_of
+    )
+    given.audit_id = record.audit_id
+    return given
 
 
 def pending(operation: str, detail: str, state: str, *, preferred: bool = False) -> Answer:
@@ -100,5 +136,6 @@ def pending(operation: str, detail: str, state: str, *, preferred: bool = False)
     return Answer(ACCEPTED, b"", fields, body, "unknown")
 
 
-def _ours(operation: str, outcome: Outcome) -> Headers:
-    return (b"Holdfast-Operation", operation.encode()), (b"Holdfast-Outcome", outcome.encode())
+def _ours(operation: str, outcome: Outcome, effect_of: str = "") -> Headers:
+    ours = (b"Holdfast-Operation", operation.encode()), (b"Holdfast-Outcome", outcome.encode())
+    return (*ours, (b"Holdfast-Effect-Of", effect_of.encode())) if effect_of else ours

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ledger.key import Ref
-from ledger.records import Call, ProbePlan
+from ledger.records import Call, EffectHold, ProbePlan
 from policies.model import ToolPolicy
 from proxy.forward import Outbound
 
@@ -22,6 +22,7 @@ class Arrival(Struct, frozen=True):
     credential   who asks, where the policy says how that is told; for a digest of it in the record, and kept nowhere.
     deferrable   once its patience is over the caller wants a 202, and a place to ask again (`Prefer: respond-async`).
     plan         how to ask the tool later what became of the call; None where the policy knows no way.
+    effect       the effect key; empty if the policy asks for none, or the call lacks a field of it.
     """
 
     policy: ToolPolicy
@@ -34,3 +35,10 @@ class Arrival(Struct, frozen=True):
     credential: str | None = None
     deferrable: bool = False
     plan: ProbePlan | None = None
+    effect: str = ""
+
+    @property
+    def hold(self) -> EffectHold | None:
+        """What a claim for this arrival holds beside its key."""
+        rules = self.policy.effect_key
+        return EffectHold(self.effect, rules.window_ms) if self.effect and rules is not None else None

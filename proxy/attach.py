@@ -22,11 +22,11 @@ from policies.model import ToolPolicy
 from proxy import answer
 from proxy.answer import Answer
 from proxy.fields import Incoming
-from proxy.guard import LOOK_S, WAITERS_MAX, unavailable
 from proxy.identity import principal_digest
 from proxy.joint import Joint
 from proxy.problems import Kind, Refused
 from proxy.rules import Rules
+from proxy.waiting import LOOK_S, WAITERS_MAX
 from proxy.watch import Watch
 from proxy.works import Works
 
@@ -42,7 +42,7 @@ class Asked(Struct, frozen=True):
 
     ref: Ref
     policy: ToolPolicy
-    principal: str
+    credential: str | None
     wait_ms: int
 
 
@@ -59,9 +59,10 @@ class Attaching:
         start = loop.time()
         until = start + min(asked.wait_ms, asked.policy.timeouts.hold_ms) / 1_000
         ref = asked.ref
-        principal: str | None = asked.principal
         for _ in range(ALIASES_MAX):
             operation = ref.operation
+            # Asked anew for each alias: a policy that refuses duplicates gives a stranger one, and no more than that.
+            principal = principal_digest(operation, asked.credential)
             record: Record | None
             result: Result | None
             found = self._works.joints.get(operation)
@@ -76,14 +77,14 @@ class Attaching:
                 record, result = joint.record, joint.result
                 if record is None:
                     return _nothing(joint, operation)
-            if principal is not None and record.principal != principal:
+            if record.principal != principal:
                 return answer.refusal(Kind.NOT_FOUND, "nothing was asked for by these ids and this credential")
             if not isinstance(record, Alias):
                 return _told(record, result, operation)
-            ref, principal = Ref(ref.scope, record.of), None  # who has the alias may know of what it stands for
+            ref = Ref(ref.scope, record.of)
         return answer.refusal(Kind.UNKNOWN, "its aliases lead nowhere", ref.operation, "unknown", state="unreadable")
 
-    async def _wait(self, joint: Joint, principal: str | None, until: float, look: float) -> None:
+    async def _wait(self, joint: Joint, principal: str, until: float, look: float) -> None:
         """Return when there is an end to tell of, or no time left."""
         loop = asyncio.get_running_loop()
         self._waiting += 1
@@ -91,7 +92,7 @@ class Attaching:
         try:
             while not joint.ended and not joint.overtaken:
                 record = joint.record
-                if record is not None and principal is not None and record.principal != principal:
+                if record is not None and record.principal != principal:
                     return
                 limit = max(until, look) if record is None else until
                 if loop.time() >= limit:
@@ -121,8 +122,7 @@ def asked(request: web.BaseRequest, rules: Rules, incoming: Incoming, margin_ms:
             continue
         tenants = ruled.policy.match.tenants
         if not tenants or key.tenant in tenants:
-            principal = principal_digest(ref.operation, ruled.identity.principal(incoming))
-            return Asked(ref, ruled.policy, principal, max(0, wait_ms - margin_ms))
+            return Asked(ref, ruled.policy, ruled.identity.principal(incoming), max(0, wait_ms - margin_ms))
     raise Refused(Kind.NOT_FOUND, "send the fields that the call was made with: its ids, tenant and credential")
 
 
@@ -155,7 +155,7 @@ def _told(record: Record, result: Result | None, operation: str) -> Answer:
             given.how, given.audit_id = "attached", record.audit_id
             return given
         case Completed():
-            return unavailable(record, operation)
+            return answer.unavailable(record, operation)
         case Free(why="not-final") if result is not None:
             return answer.of_result(result, operation, "not-executed")
         case Free():

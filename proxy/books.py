@@ -6,16 +6,16 @@ Between pure judgement (`ledger.transitions`) and bytes (`ledger.store`). It dec
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
 from ledger import records, result, writes
 from ledger.key import Ref
-from ledger.records import Record
+from ledger.records import CorruptRecord, InFlight, Record
 from ledger.result import Result
-from ledger.store import Beat, Page, Phase, Present, Store, UnknownCount, Written
+from ledger.store import Beat, Held, Page, Phase, Present, Store, UnknownCount, Write, Written
 from policies.model import ResultRules
 from proxy.metrics import Metrics
 
@@ -36,6 +36,15 @@ class Standing(Struct, frozen=True):
         return None if self.stored is None else result.decode(self.stored)
 
 
+class Holder(Struct, frozen=True):
+    """A claim met an effect key that `operation` holds; `standing` is what stands there, None for nothing or for what
+    cannot be read (`foreign` says why)."""
+
+    operation: str
+    standing: Standing | None
+    foreign: str = ""
+
+
 class Books:
     """Swaps, reads and renewals of records. `new_id` yields values never used before: tokens and versions."""
 
@@ -46,17 +55,27 @@ class Books:
         self._metrics = metrics
         self._durations = metrics.store_duration
 
-    async def swap(
+    def claim(
+        self, ref: Ref, expected: str | None, record: InFlight, rules: ResultRules, *, over: str = "", replicas: int = 0
+    ) -> Coroutine[Any, Any, str | Standing | Holder | None]:
+        """Put a claim in place of version `expected`: its version is its token. As `swap`, and `Holder` where another
+        operation than `over` holds its effect key."""
+        write = writes.write_of(record, record.token, rules, self.lease_ms, over=over, replicas=replicas)
+        return self._swap("claim", ref, expected, write)
+
+    def swap(
         self, op: str, ref: Ref, expected: str | None, record: Record, rules: ResultRules, *,
         version: str = "", stored: bytes | None = None,
-    ) -> str | Standing | None:  # fmt: skip
+    ) -> Coroutine[Any, Any, str | Standing | None]:  # fmt: skip
         """Put `record` in place of version `expected`; `op` names the round trip in metrics.
 
         Returns the new version, or what stands there instead (None: nothing). Raises `StoreUnavailable`, after which
         the write may or may not have happened, and `CorruptRecord`.
         """
-        version = version or self.new_id()
-        write = writes.write_of(record, version, rules, self.lease_ms, stored)
+        write = writes.write_of(record, version or self.new_id(), rules, self.lease_ms, stored)
+        return cast("Coroutine[Any, Any, str | Standing | None]", self._swap(op, ref, expected, write))
+
+    async def _swap(self, op: str, ref: Ref, expected: str | None, write: Write) -> str | Standing | Holder | None:
         # Timed here and not by `_timed`: the hot path has one coroutine less.
         start = time.perf_counter()
         try:
@@ -67,7 +86,9 @@ class Books:
         self._metrics.store_duration.child(op).observe(time.perf_counter() - start)
         self._metrics.store_answered()
         if isinstance(answer, Written):
-            return version
+            return write.version
+        if isinstance(answer, Held):
+            return _holder(answer, ref)
         return None if answer is None else _standing(answer, ref)
 
     async def read(self, ref: Ref) -> Standing | None:
@@ -121,3 +142,13 @@ def _standing(present: Present, ref: Ref) -> Standing:
     return Standing(
         present.version, records.decode(present.record, ref.operation), present.result, present.lease_left_ms
     )
+
+
+def _holder(held: Held, ref: Ref) -> Holder:
+    """Return the holder; one that cannot be read holds all the same."""
+    if held.present is None:
+        return Holder(held.operation, None)
+    try:
+        return Holder(held.operation, _standing(held.present, Ref(ref.scope, held.operation)))
+    except CorruptRecord as error:
+        return Holder(held.operation, None, str(error))

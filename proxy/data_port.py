@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from ledger.fingerprint import fingerprint
-from ledger.key import Key, Ref, ref_of
+from ledger.key import Ref, ref_of
 from ledger.records import Call
 from policies.matcher import PolicySet
 from policies.model import ToolPolicy
@@ -24,6 +23,7 @@ from proxy.attach import Attaching
 from proxy.fields import Incoming, is_json, without_respond_async
 from proxy.forward import Origin, Outbound
 from proxy.guard import Guard
+from proxy.identity import Meant
 from proxy.log import SERVICE, RequestLine
 from proxy.passing import Timely, pass_on
 from proxy.problems import Kind, Refused
@@ -45,7 +45,7 @@ NO_CALL = Call()
 class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
-    __slots__ = ("call", "closes", "fingerprint", "operation", "policy", "start_s", "trace_id")
+    __slots__ = ("call", "closes", "effect", "fingerprint", "lacking", "operation", "policy", "start_s", "trace_id")
 
     def __init__(self) -> None:
         self.start_s = time.perf_counter()
@@ -53,6 +53,8 @@ class Told:
         self.call = NO_CALL
         self.operation = ""
         self.fingerprint = ""
+        self.effect = ""
+        self.lacking = ""
         self.closes = False
         self.trace_id = ""
 
@@ -112,12 +114,13 @@ class DataPort:
         data = body.at_hand(request, incoming, bytes_max)
         if data is None:
             data = await body.read_whole(request, bytes_max)
-        key = ruled.identity.key(incoming, data)
-        if key is None:
+        meant = ruled.identity.meant(incoming, data)
+        told.effect, told.lacking = meant.effect, meant.lacking
+        if meant.key is None:
             if policy.key.on_missing == "forward":
                 return await self._pass(request, incoming, ruled, told, "no-key", data)
             raise Refused(Kind.KEY_MISSING, f"send {ruled.identity.wanted()}")
-        given = await self._guard.call(self._arrival(request, incoming, ruled, key, data, told))
+        given = await self._guard.call(self._arrival(request, incoming, ruled, meant, data, told))
         if given.stream is not None:
             given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
         return given
@@ -131,15 +134,16 @@ class DataPort:
         return await self._attaching.answer(asked)
 
     def _arrival(
-        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, key: Key, data: bytes, told: Told
+        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, meant: Meant, data: bytes, told: Told
     ) -> Arrival:
-        policy = ruled.policy
+        policy, key = ruled.policy, meant.key
+        assert key is not None
         method, target = request.method.encode(), request.raw_path.encode()
         credential = ruled.identity.principal(incoming)
-        mark = fingerprint(
-            method, target, data, policy.fingerprint.ignore, credential, is_json(incoming.content_type)
-        )  # fmt: skip
-        ref = ref_of(key)
+        mark = ruled.identity.fingerprint(
+            key, method, target, credential, data, json_body=is_json(incoming.content_type)
+        )
+        ref = ref_of(ruled.identity.separate(key, mark))
         told.operation = ref.operation
         told.call = identity.call_of(policy, key.tenant, incoming)
         told.fingerprint = mark
@@ -154,7 +158,17 @@ class DataPort:
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
         plan = None if ruled.planner is None else ruled.planner.plan(ref, told.call, incoming, data)
         return Arrival(
-            policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms, credential, deferrable, plan
+            policy,
+            ref,
+            told.call,
+            mark,
+            outbound,
+            Caller(request).gone,
+            patience_ms,
+            credential,
+            deferrable,
+            plan,
+            meant.effect,
         )
 
     async def _pass(
@@ -200,12 +214,14 @@ class DataPort:
 
     def _line(self, method: str, told: Told, given: Answer, tool: str, seconds: float, sent: int) -> RequestLine:
         call = told.call
-        mark = self._works.log.keyed(told.fingerprint) if told.fingerprint else ""
+        keyed = self._works.log.keyed
+        mark = keyed(told.fingerprint) if told.fingerprint else ""
+        effect = keyed(told.effect) if told.effect else ""
         return RequestLine(
             "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
-            call.step_id, call.tool_call_id, mark, given.outcome, given.how, given.problem, given.attempt, method,
-            given.status, given.upstream_status, given.audit_id, round(seconds * 1_000, 3), given.late, sent,
-            told.trace_id, self._rules.name,
+            call.step_id, call.tool_call_id, mark, effect, given.outcome, given.how, given.problem, given.attempt,
+            method, given.status, given.upstream_status, given.audit_id, round(seconds * 1_000, 3), given.late, sent,
+            told.trace_id, self._rules.name, told.lacking, given.effect_of,
         )  # fmt: skip
 
 

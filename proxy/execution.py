@@ -16,7 +16,7 @@ from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
 from proxy import forward, outcomes
 from proxy.arrival import Arrival
-from proxy.claim import claim
+from proxy.claim import AT_FIRST, Course, claim
 from proxy.fields import VIA
 from proxy.forward import Outbound, Replied
 from proxy.joint import Joint
@@ -33,18 +33,20 @@ class Execution(Joint):
     version  of our last write, which `record` is the content of: what the next settlement builds on.
     leased   the version whose lease we renew: the same, unless somebody has noted something in the record since.
     left     the first caller was answered without the tool's reply.
+    course   what its first arrival knew of its effect's holder.
     counted  among the tool's calls in flight here: a claim on its way, or ours.
     """
 
     __slots__ = (
         "_cut_short", "_forwarding", "_heeding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
-        "counted", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works",
+        "counted", "course", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works",
     )  # fmt: skip
 
-    def __init__(self, works: Works, arrival: Arrival) -> None:
+    def __init__(self, works: Works, arrival: Arrival, course: Course = AT_FIRST) -> None:
         super().__init__()
         self.works = works
         self.arrival = arrival
+        self.course = course
         self.token = works.books.new_id()
         self.version = ""
         self.leased = ""
@@ -86,7 +88,7 @@ class Execution(Joint):
     async def _run(self) -> None:
         try:
             self.works.heed_refusal(self.arrival.policy)
-            if await claim(self):
+            if await claim(self, self.course):
                 await self._forward()
             else:
                 self.works.only_watched(self)

@@ -9,63 +9,22 @@ from __future__ import annotations
 
 import asyncio
 
-from msgspec import Struct
-
-from ledger.records import Completed, Free, InFlight, Unknown
+from ledger.records import Alias, Completed, Free, InFlight, Unknown
 from ledger.result import Result
 from proxy import answer
 from proxy.answer import Answer, Outcome
 from proxy.arrival import Arrival
+from proxy.claim import AT_FIRST
+from proxy.effects import Effects, Other
 from proxy.execution import Execution
 from proxy.forward import Lost, NotSent, Replied
 from proxy.joint import Joint
 from proxy.problems import Kind
+from proxy.waiting import Patience, Room, patience_of
 from proxy.works import Works
-
-WAITERS_MAX = 10_000
-"""Callers held in all; each costs a connection and some kilobytes."""
 
 LOOKS_MAX = 16
 """Times a caller looks anew because what it waited for had gone; more means that the key changes hands all the time."""
-
-
-LOOK_S = 0.1
-"""What every caller waits for the ledger's first word, however impatient: who asks with `wait=0` wants to know what is
-known, and a claim that has not been answered yet is no answer."""
-
-
-UNKEPT = {
-    "": "its result is past retention, or encrypted with a key that is not here",
-    "close-delimited": "its end could not be told from a cut",
-    "never-known": "nobody knows what the tool answered",
-}
-"""Why a result cannot be given, by what the record says of it."""
-
-
-PASSED_ON = ("too-large", "streamed")
-"""Replies that went to their first caller piece by piece: what had come in when that began is all that was digested."""
-
-
-class Patience(Struct, frozen=True):
-    """Until when a caller waits, as moments of the loop's clock (seconds), counted from its arrival and nothing else.
-
-    first   for a forward of its own; None to the end of it.
-    joiner  for somebody else's.
-    look    for what the ledger says.
-    """
-
-    first: float | None
-    joiner: float
-    look: float
-
-
-def _patience(arrival: Arrival) -> Patience:
-    now = asyncio.get_running_loop().time()
-    held_until = now + arrival.policy.timeouts.hold_ms / 1_000
-    if arrival.patience_ms is None:
-        return Patience(held_until if arrival.deferrable else None, held_until, now + LOOK_S)
-    until = now + arrival.patience_ms / 1_000
-    return Patience(until, min(until, held_until), now + LOOK_S)
 
 
 class Guard:
@@ -73,17 +32,21 @@ class Guard:
 
     def __init__(self, works: Works) -> None:
         self._works = works
-        self._waiting = 0
+        self.room = Room()
+        self._effects = Effects(works, self.room)
 
     async def call(self, arrival: Arrival) -> Answer:
         """Answer one keyed call: forwarded at most once, however often it is asked."""
         works = self._works
         operation = arrival.ref.operation
         patience: Patience | None = None  # most replays need none
-        for _ in range(LOOKS_MAX):
+        course = AT_FIRST
+        looks = 0
+        while looks < LOOKS_MAX:
+            looks += 1
             execution = works.joints.get(operation)
             if execution is not None:
-                patience = patience or _patience(arrival)
+                patience = patience or patience_of(arrival)
                 found = await self._join(arrival, execution, patience)
             elif (kept := works.replays.get(operation)) is not None:
                 if kept.record.fingerprint != arrival.fingerprint:
@@ -98,15 +61,22 @@ class Guard:
                     operation,
                 )
             else:
-                patience = patience or _patience(arrival)
-                found = await self._first(arrival, Execution(works, arrival), patience)
-            if found is not None:
+                patience = patience or patience_of(arrival)
+                found = await self._first(arrival, Execution(works, arrival, course), patience)
+            if isinstance(found, Other):
+                followed = await self._effects.follow(arrival, found, patience)
+                if isinstance(followed, Answer):
+                    return followed
+                course = followed
+                if asyncio.get_running_loop().time() < patience.joiner:
+                    looks = 0  # many may have had the effect one after the other, each until it ended
+            elif found is not None:
                 return found
         return answer.refusal(Kind.IN_FLIGHT, "the key keeps changing hands", operation, state="in-flight")
 
     # -- the first arrival ---------------------------------------------------------------------------------------
 
-    async def _first(self, arrival: Arrival, execution: Execution, patience: Patience) -> Answer | None:
+    async def _first(self, arrival: Arrival, execution: Execution, patience: Patience) -> Answer | Other | None:
         loop = asyncio.get_running_loop()
         while not execution.ended:
             record = execution.record
@@ -157,16 +127,14 @@ class Guard:
 
     # -- everybody else ------------------------------------------------------------------------------------------
 
-    async def _join(self, arrival: Arrival, execution: Joint, patience: Patience) -> Answer | None:
+    async def _join(self, arrival: Arrival, execution: Joint, patience: Patience) -> Answer | Other | None:
         """Wait at `execution` until it ends or patience does. Who was there while the call was in flight has joined it,
         and gets what its first caller gets; who came to an unknown that may yet end is held, and has not."""
         loop = asyncio.get_running_loop()
-        if execution.held >= arrival.policy.limits.waiters_per_key or self._waiting >= WAITERS_MAX:
+        if self.room.is_full(execution, arrival.policy):
             return answer.refusal(Kind.OVERLOADED, "too many callers wait for this call", arrival.ref.operation)
         joined = False
-        self._waiting += 1
-        execution.held += 1
-        try:
+        with self.room.at(execution):
             while True:
                 record = execution.record
                 joined = joined or isinstance(record, InFlight)
@@ -180,22 +148,17 @@ class Guard:
                 if loop.time() >= until:
                     return self._prevented(arrival, _in_flight(arrival), "in-flight")
                 await execution.changed(until)
-        finally:
-            self._waiting -= 1
-            execution.held -= 1
         return self._from_record(arrival, execution, joined=joined)
 
-    def _from_record(self, arrival: Arrival, execution: Joint, *, joined: bool) -> Answer | None:
+    def _from_record(self, arrival: Arrival, execution: Joint, *, joined: bool) -> Answer | Other | None:
         """Answer from what the ledger knows; None means that the key may be had by now: look again."""
         operation, record, result = arrival.ref.operation, execution.record, execution.result
         if execution.foreign:
             return answer.refusal(
                 Kind.UNKNOWN, "its record cannot be read by this version", operation, "unknown", state="unreadable"
             )
-        if record is None and execution.store_down:
-            return answer.refusal(Kind.STORE_UNAVAILABLE, execution.store_down, operation)
         if record is None:
-            return None
+            return _from_nothing(operation, execution)
         if record.fingerprint != arrival.fingerprint:
             return self._key_reused(arrival, record.fingerprint)
         match record:
@@ -209,6 +172,8 @@ class Guard:
                 return _not_sent(operation, record.detail, record.timed_out)
             case InFlight() if execution.store_down and not execution.owned:
                 return self._prevented(arrival, _in_flight(arrival), "in-flight")
+            case Alias():
+                return Other(record.of, alias=record.of != execution.effect_of)
             case Free() | InFlight():
                 return None
 
@@ -226,7 +191,7 @@ class Guard:
             given = answer.of_result(result, operation, how, late=record.late)
             given.audit_id = record.audit_id
             return self._prevented(arrival, given, how)
-        return self._prevented(arrival, unavailable(record, operation), "result-unavailable")
+        return self._prevented(arrival, answer.unavailable(record, operation), "result-unavailable")
 
     def _unknown(self, arrival: Arrival, record: Unknown, *, joined: bool) -> Answer:
         kind = Kind.UNKNOWN
@@ -252,19 +217,11 @@ class Guard:
         return given
 
 
-def unavailable(record: Completed, operation: str) -> Answer:
-    """Say what is known of a call that ran and whose result cannot be given."""
-    why = UNKEPT.get(record.unkept, f"it was {record.unkept}")
-    kept = {
-        "status": record.status or None,
-        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in record.head],
-        "digest": None if record.unkept in PASSED_ON else record.digest or None,
-        "audit_id": record.audit_id or None,
-    }
-    detail = f"it ran (status {record.status}); {why}" if record.status else f"it ran; {why}"
-    given = answer.refusal(Kind.RESULT_UNAVAILABLE, detail, operation, state="completed", members={"result": kept})
-    given.audit_id = record.audit_id
-    return given
+def _from_nothing(operation: str, joint: Joint) -> Answer | Other | None:
+    """Answer where no record stands: nobody could ask the store, or the effect is another's, or the key may be had."""
+    if joint.store_down:
+        return answer.refusal(Kind.STORE_UNAVAILABLE, joint.store_down, operation)
+    return Other(joint.effect_of, alias=False) if joint.effect_of else None
 
 
 def _in_flight(arrival: Arrival, outcome: Outcome = "refused") -> Answer:

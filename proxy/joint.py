@@ -23,21 +23,14 @@ class Joint:
     store_down      why the claim could not be made, empty if it could.
     foreign         why the record that stands there cannot be read, empty if it can.
     overtaken       what was found out elsewhere is published here, though this process listens on for a late reply.
+    effect_of       the operation that holds this one's effect, as the claim found it; empty if none did.
     held            how many callers wait here for somebody else's forward.
     """
 
     __slots__ = (
-        "ended",
-        "foreign",
-        "held",
-        "outcome",
-        "overtaken",
-        "owned",
-        "record",
-        "result",
-        "store_down",
+        "effect_of", "ended", "foreign", "held", "outcome", "overtaken", "owned", "record", "result", "store_down",
         "waiters",
-    )
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.record: Record | None = None
@@ -48,6 +41,7 @@ class Joint:
         self.overtaken = False
         self.store_down = ""
         self.foreign = ""
+        self.effect_of = ""
         self.held = 0
         self.waiters: list[asyncio.Future[None]] = []
 

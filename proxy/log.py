@@ -52,6 +52,7 @@ class RequestLine(Struct, omit_defaults=True):
     step_id: str = ""
     tool_call_id: str = ""
     payload_hash: str = ""
+    effect_hash: str = ""
     outcome: str = ""
     how: str = ""
     problem: str = ""
@@ -65,6 +66,8 @@ class RequestLine(Struct, omit_defaults=True):
     bytes: int = 0
     trace_id: str = ""
     policy: str = ""
+    effect_lacks: str = ""
+    effect_of: str = ""
 
 
 class Log:

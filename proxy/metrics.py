@@ -84,6 +84,11 @@ class Metrics:
             "holdfast_policy_reloads", "Changes of the policy folder.", ["result"], registry=r
         )
 
+        self.effect_duplicates = Counter(
+            "holdfast_effect_duplicates", "Calls that met another's effect, by what the policy made of them.",
+            ["tool", "action"], registry=r,
+        )  # fmt: skip
+
     def _gauge(self, r: CollectorRegistry) -> None:
         self.unknown_operations = Gauge(
             "holdfast_unknown_operations", "Operations of unknown outcome in the store (aggregate with max).", ["tool"],

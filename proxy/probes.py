@@ -112,7 +112,9 @@ class Prober:
             return
         ruled = self.policies(record.call)
         if ruled is None or (probe := ruled[0].unknown.probe) is None or record.plan is None:
-            nobody = Probed(applied=False, free=False, next_ms=None, detail="no policy says how to ask")
+            nobody = Probed(
+                applied=False, free=False, next_ms=None, detail="no policy says how to ask", token=record.token
+            )  # fmt: skip
             await self._note(ref, standing, nobody, ResultRules())
             return
         waited_ms = probing.waited_ms + probing.next_ms
@@ -154,13 +156,16 @@ class Prober:
             event = Probed(
                 applied=True, free=False, next_ms=None, detail=f"answered {kept.status}", status=kept.status,
                 digest=finding.digest, audit_id=finding.audit_id, head=head_of(kept.headers, len(kept.body)),
+                token=begun.record.token,
             )  # fmt: skip
             told = await self._note(ref, begun, event, policy.result, results.encode(kept))
             self._works.remember(told, kept, policy)
             return
         free = isinstance(finding, NotApplied) and _may_free(probe, policy, waited_ms)
         next_ms = None if free else _next_ms(probe, waited_ms)
-        event = Probed(applied=False, free=free, next_ms=next_ms, detail=finding.detail)
+        event = Probed(
+            applied=False, free=free, next_ms=next_ms, detail=finding.detail, token=begun.record.token
+        )  # fmt: skip
         await self._note(ref, begun, event, policy.result)
 
     async def _note(

@@ -61,6 +61,9 @@ class Kind(enum.Enum):
     NOT_SENT_TIMEOUT = Problem(
         "not-sent", 504, "The tool could not be reached in time; the call was not executed",
         "same-key", True, "connection_timeout", sdk_retry=True)
+    EFFECT_DUPLICATE = Problem(
+        "effect-duplicate", 409, "Another call had this effect",
+        "never", False, "http_request_denied")
     RESULT_UNAVAILABLE = Problem(
         "result-unavailable", 409, "The call ran, and its result is not kept",
         "never", False, "http_request_denied")

@@ -19,6 +19,7 @@ from ledger.result import Result
 from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
 from policies.model import ResultRules, Retry, ToolPolicy
+from proxy.arrival import Arrival
 from proxy.books import Books, Standing
 from proxy.forward import Forward
 from proxy.log import Log
@@ -180,6 +181,16 @@ class Works:
         if isinstance(answer, str):
             execution.leased = answer
             self.log.event("lease.resumed", level="warning", operation=ref.operation, tool=change.record.call.tool)
+
+    def effect_met(self, arrival: Arrival, holder: str, action: str) -> None:
+        """A new call's effect turned out to be `holder`'s; `action` is what the policy makes of that."""
+        call = arrival.call
+        self.metrics.effect_duplicates.labels(call.tool, action).inc()
+        self.log.event(
+            "effect.duplicate", level="warning" if action == "observe" else "info", operation=arrival.ref.operation,
+            first_operation=holder, tenant=call.tenant, tool=call.tool, thread_id=call.thread_id, run_id=call.run_id,
+            tool_call_id=call.tool_call_id, action=action, effect_hash=self.log.keyed(arrival.effect),
+        )  # fmt: skip
 
     def corrupt(self, event: str, ref: Ref, error: CorruptRecord) -> None:
         """Tell that what stands at `ref` cannot be read; nobody takes it for nothing."""

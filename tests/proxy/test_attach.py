@@ -19,6 +19,7 @@ from proxy.identity import principal_digest
 from tests.proxy import world as worlds
 from tests.proxy.callers import Answer, ask, request
 from tests.proxy.house import House
+from tests.proxy.regenerated import request as meant
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses
 from tests.proxy.tools import Gate, waits
 from tests.proxy.virtual import in_virtual_time, now, until
@@ -29,9 +30,8 @@ PENDING = (202, "", "unknown")
 
 async def attach(process: Process, asked: Arrival, wait_s: float = 0, credential: str | None = None) -> Given:
     """Ask for a call's operation as `credential`; fail if the answer does not come in that time (I4)."""
-    principal = principal_digest(asked.ref.operation, credential)
     start = now()
-    given = await Attaching(process.works).answer(Asked(asked.ref, asked.policy, principal, round(wait_s * 1_000)))
+    given = await Attaching(process.works).answer(Asked(asked.ref, asked.policy, credential, round(wait_s * 1_000)))
     assert now() - start <= max(wait_s, 0.1) + 0.001
     return given
 
@@ -132,7 +132,7 @@ async def test_attaching_to_what_is_not_kept_tells_what_is_known() -> None:
 async def test_attaching_to_an_alias_tells_of_what_it_stands_for() -> None:
     """Whoever was answered with another call's result finds that under the own id, too."""
     async with world() as story:
-        holder, other = arrival(), arrival("call_2")
+        holder, other = replace(arrival(), credential="me"), arrival("call_2")
         await story.a.answer(holder)
         record = alias(
             None, holder.ref.operation, operation=other.ref.operation, fingerprint=other.fingerprint, call=other.call,
@@ -143,6 +143,17 @@ async def test_attaching_to_an_alias_tells_of_what_it_stands_for() -> None:
         assert told(given) == (200, "", "replayed")
         assert json.loads(given.body)["operation"] == holder.ref.operation
         assert told(await attach(story.b, other, credential="you")) == (404, "not-found", None)
+
+
+@in_virtual_time
+async def test_alias_tells_a_stranger_nothing_of_what_it_stands_for() -> None:
+    """Another caller's duplicate was refused and left an alias: that is no way to the first one's result (I3)."""
+    async with world() as story:
+        mine, theirs = meant("call_1", principal="Bearer me"), meant("call_2", principal="Bearer you")
+        await story.a.answer(mine)
+        assert told(await story.a.answer(theirs)) == (409, "effect-duplicate", "refused")
+        assert told(await attach(story.b, theirs, credential="Bearer you")) == (404, "not-found", None)
+        assert told(await attach(story.b, mine, credential="Bearer me")) == (200, "", "replayed")
 
 
 # -- who may know ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ledger.records import Completed
 from policies.model import Limits, Timeouts
-from proxy import guard
+from proxy import waiting
 from tests.proxy.rows import EXECUTED, IN_FLIGHT, JOINED, OVERLOADED, REPLAYED, UNKNOWN
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses
 from tests.proxy.virtual import in_virtual_time, now, until
@@ -184,7 +184,7 @@ async def test_joiner_that_leaves_makes_room_for_another() -> None:
 @in_virtual_time
 async def test_process_holds_so_many_callers_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over all keys together there is a bound as well."""
-    monkeypatch.setattr(guard, "WAITERS_MAX", 2)
+    monkeypatch.setattr(waiting, "WAITERS_MAX", 2)
     async with world() as story:
         story.tool.usual = Answers(after_s=5)
         firsts = [story.a.ask(arrival(call)) for call in ("call_1", "call_2", "call_3")]

@@ -49,7 +49,9 @@ def test_two_tools_are_launched_for_some_tenants(tmp_path: Path, launch: Path, t
         for name in (TICKET, REFUND):
             assert asked("nobody", name).said == (400, "", "key-missing")
         assert not tool.executions("nobody")
-        assert proxy.metric("holdfast_requests_total", tool=TICKET, outcome="refused") == 1  # who names no tenant has no tool yet
+        assert (
+            proxy.metric("holdfast_requests_total", tool=TICKET, outcome="refused") == 1
+        )  # who names no tenant has no tool yet
 
 
 def test_denied_call_is_refused_before_its_body_is_read(house: House) -> None:

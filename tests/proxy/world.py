@@ -140,7 +140,7 @@ class Process:
             assert all(task.done() for task in self._asked), "a caller is still waiting"
             assert self.works.everyone() == []
             assert self.works.wakeups.waiting == {}
-            assert self.guard._waiting == 0
+            assert self.guard.room.waiting == 0
             assert not any(self.works.in_flight.values())
             assert len(self.works.outbox) == 0
         self.log.flush()

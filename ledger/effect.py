@@ -1,0 +1,96 @@
+"""The effect key: a digest of what a call would do, whoever asks and under whichever id (design 1 and 2.2).
+
+Ids lie: a restarted model replica mints a new tool_call_id for the same step, a user clicks twice and makes two runs.
+Two calls of one tool and tenant whose chosen fields are equal, within one run, thread, user or tenant, are the same
+effect. Values are compared in canonical form (RFC 8785), so that white space, the order of members and `1.0` for `1`
+do not matter; numbers that a double would round are compared digit by digit, since large ids are numbers like that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import rfc8785
+from msgspec import Struct
+
+from ledger.fingerprint import INTEGER_MAX, NOT_PLAIN, NotCanonical, decimal, members, read_plain
+from policies.selector import MISSING
+
+EFFECT_BITS = 160
+"""As for operations: no two effects of a deployment ever meet by chance."""
+
+
+class Part(Struct, frozen=True):
+    """One field's value. `source` is the selector that found it, `form` says how `data` was written down."""
+
+    source: str
+    form: str
+    data: bytes
+
+
+def effect_key(tenant: str, tool: str, scope: str, within: str, parts: Sequence[Part]) -> str:
+    """Return the effect key: SHA-256 over length-prefixed, source-tagged parts, cut to 160 bits, in hexadecimal.
+
+    `scope` is the kind (run, thread, user, tenant) and `within` whose: empty for the tenant, who is named anyway.
+    """
+    texts = (tenant, tool, scope, within)
+    pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+    for part in parts:
+        pieces += [part.source.encode(), part.form.encode(), part.data]
+    digest = hashlib.sha256(b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces])).hexdigest()
+    return digest[: EFFECT_BITS // 4]
+
+
+def text_part(source: str, text: str) -> Part:
+    """Return the part of a header field or a constant."""
+    return Part(source, "text", text.encode("utf-8", "surrogateescape"))
+
+
+def json_part(source: str, value: Any) -> Part | None:
+    """Return the part of a JSON value as `read` gives it; None if it has no form that could be compared."""
+    if isinstance(value, str) and value.isascii() and value.isprintable():
+        return Part(source, "jcs", _encode(value))  # what RFC 8785 makes of it, in a tenth of the time
+    try:
+        return Part(source, "jcs", rfc8785.dumps(value))
+    except ValueError:
+        pass  # a number that doubles would conflate with its neighbours, or no text
+    except RecursionError:
+        return None
+    try:
+        return Part(source, "exact", _encode_exactly(value))
+    except (ValueError, OverflowError, RecursionError):
+        return None
+
+
+def read(body: bytes) -> Any:
+    """Return the JSON document with its numbers as they were written, or `MISSING` for what is no JSON or could be read
+    in two ways."""
+    plain = read_plain(body)
+    if plain is not NOT_PLAIN:
+        return plain
+    try:
+        return _decoder.decode(body.decode("utf-8"))
+    except (NotCanonical, ValueError, RecursionError):
+        return MISSING
+
+
+def _number(digits: str) -> int | float | Decimal:
+    try:
+        number = decimal(digits)
+    except NotCanonical:
+        return Decimal(digits)
+    return int(number) if number.is_integer() and abs(number) <= INTEGER_MAX else number
+
+
+def _no_constant(_: str) -> float:
+    raise NotCanonical
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=members, parse_float=_number, parse_constant=_no_constant)
+_encode = msgspec.json.Encoder().encode
+_encode_exactly = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
