@@ -1,4 +1,5 @@
-"""`holdfast policy`: are these files right, what would they do with a request, and what may they say at all?"""
+"""`holdfast policy`: are these files right, do they stand their cases, what would they do with a request, and what may
+they say at all?"""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import msgspec
 
 from cli.exits import Exit
 from cli.output import Form, emit, output_option
+from policies.case_files import load_suite
 from policies.faults import Fault, PolicyErrors
 from policies.loader import Loaded, load_folder
 
@@ -25,19 +27,55 @@ def policy() -> None:
 @FOLDER
 @output_option
 def check(folder: str, form: Form) -> None:
-    """Check the policies in DIR and list every fault at once, as file:line:column: field: message. remedy.
+    """Check the policies in DIR, and the form of their cases, and list every fault at once, as
+    file:line:column: field: message. remedy.
 
     Ends with 1 if there is a fault. Nothing is listed where there is none.
     """
-    try:
-        loaded = load_folder(folder)
-    except PolicyErrors as errors:
-        _tell(errors.faults, form)
+    faults: list[Fault] = []
+    for load in (load_folder, load_suite):
+        try:
+            load(folder)
+        except PolicyErrors as errors:
+            faults += errors.faults
+    if faults:
+        _tell(tuple(sorted(set(faults))), form)
         sys.exit(Exit.FINDINGS)
+    loaded = load_folder(folder)
     if form != "table":
         emit(form, [], [])
     tools = len(loaded.policies.policies)
     click.echo(f"{folder}: {tools} {'policy' if tools == 1 else 'policies'}, no fault", err=True)
+
+
+@policy.command()
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path())
+@output_option
+def test(paths: tuple[str, ...], form: Form) -> None:
+    """Play the cases (kind: PolicyTest) of each PATH against its policies, in virtual time, and say what came out
+    otherwise than expected.
+
+    PATH is a folder of policies, whose cases lie in it or in its folder `tests`, or one file of cases. Default: the
+    folder `policies`. Ends with 1 if a case fails or cannot be read, with 2 if there is none.
+    """
+    from cli.policy_cases import failures, play_all, rows
+
+    try:
+        results = play_all(paths or ("policies",))
+    except PolicyErrors as errors:
+        _tell(errors.faults, form)
+        sys.exit(Exit.FINDINGS)
+    if not results:
+        raise click.UsageError("no cases there: write a document with kind: PolicyTest")
+    failed = failures(results)
+    if form == "table":
+        for line in failed:
+            click.echo(line)
+    else:
+        emit(form, [], rows(results))
+    bad = sum(bool(result.differences) for result in results)
+    click.echo(f"{len(results)} {'case' if len(results) == 1 else 'cases'}, {bad or 'none'} failed", err=True)
+    sys.exit(Exit.FINDINGS if bad else Exit.OK)
 
 
 @policy.command()
@@ -120,5 +158,7 @@ def _shown(value: Any) -> str:
             return "true" if value else "false"
         case list():
             return "[" + ", ".join(map(_shown, value)) + "]"
+        case dict():
+            return "{" + ", ".join(f"{name}: {_shown(one)}" for name, one in value.items()) + "}"
         case _:
             return str(value)

@@ -17,7 +17,8 @@ from typing import Final
 from watchfiles import awatch
 
 from policies.faults import PolicyErrors
-from policies.loader import Loaded, Snapshot, load_folder, snapshot
+from policies.folders import Snapshot, snapshot
+from policies.loader import Loaded, load_folder
 from policies.matcher import PolicySet
 
 SETTLE_MS: Final = 200

@@ -13,7 +13,6 @@ from policies.field import Elsewhere, Field, Group, Leaf
 from policies.fields import API_VERSION, DEFAULTS, GROUPS_OF, LEAVES, TOOL_POLICY
 from policies.kinds import type_of
 
-LATER_KINDS: Final = {"PolicyTest": "Move it out of the folder: there is no `holdfast policy test` yet."}
 GUESSED_LENGTH_MAX: Final = 40
 """Longer words are not misspelt fields, and comparing them costs time."""
 
@@ -121,12 +120,8 @@ def _kind(reader: _Reader, node: Mapping, entries: dict[str, tuple[Place, Node]]
     if kind is None or kind in GROUPS_OF:
         return kind
     place = node.entries["kind"][1].place
-    if kind in LATER_KINDS:
-        reader.complain(place, "kind", f"{kind} is not supported by this version", LATER_KINDS[kind])
-    else:
-        reader.complain(
-            place, "kind", f"{quoted(kind)} is not a kind of document", f"Write {TOOL_POLICY} or {DEFAULTS}."
-        )
+    remedy = f"Write {TOOL_POLICY}, {DEFAULTS} or PolicyTest."
+    reader.complain(place, "kind", f"{quoted(kind)} is not a kind of document", remedy)
     return None
 
 

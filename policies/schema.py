@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from policies.case_fields import POLICY_TEST, TEST_FIELDS
 from policies.field import Field, Group, Leaf
 from policies.fields import API_VERSION, DEFAULT_FIELDS, DEFAULTS, TOOL_FIELDS, TOOL_POLICY
+from policies.map_kinds import table
 from policies.merge import BUILT_IN
 
 OWN = frozenset({"tool", "match.path", "match.method"})
@@ -24,11 +26,12 @@ def schema() -> dict[str, Any]:
         "$id": f"https://{API_VERSION}/policy.schema.json",
         "title": "Holdfast policy",
         "description": "What Holdfast does with the calls of one tool, or the defaults of a folder of such policies.",
-        "oneOf": [{"$ref": f"#/definitions/{TOOL_POLICY}"}, {"$ref": f"#/definitions/{DEFAULTS}"}],
+        "oneOf": [{"$ref": f"#/definitions/{kind}"} for kind in (TOOL_POLICY, DEFAULTS, POLICY_TEST)],
         "definitions": {
             TOOL_POLICY: _document(TOOL_POLICY, "What is done with the calls of one tool.", TOOL_FIELDS, ["tool"]),
             DEFAULTS: _document(DEFAULTS, "What holds for every tool of this folder unless its policy says otherwise.",
                                 DEFAULT_FIELDS, []),
+            POLICY_TEST: _cases("Cases that the policies of this folder must stand; holdfast policy test plays them."),
         },
     }  # fmt: skip
 
@@ -45,6 +48,13 @@ def _document(kind: str, doc: str, fields: dict[str, Field], required: list[str]
         "kind": {"const": kind, "description": doc},
     }
     return {**body, "required": ["apiVersion", "kind", *required], "properties": {**envelope, **body["properties"]}}
+
+
+def _cases(doc: str) -> dict[str, Any]:
+    body = table(TEST_FIELDS)
+    envelope = {"apiVersion": {"const": API_VERSION}, "kind": {"const": POLICY_TEST, "description": doc}}
+    required = ["apiVersion", "kind", *body["required"]]
+    return {**body, "description": doc, "required": required, "properties": {**envelope, **body["properties"]}}
 
 
 def _map(doc: str, fields: dict[str, Field], above: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from policies.schema import rendered
 ROOT = Path(__file__).parents[2]
 SHIPPED = str(ROOT / "policies")
 HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\n"
+TOOLS = ("create_ticket", "refund_payment", "search_kb", "send_email")
 IDS = ("-H", "X-Run-Id: run_1", "-H", "X-Tool-Call-Id: call_1")
 
 
@@ -152,3 +154,55 @@ def test_check_loads_neither_proxy_nor_watcher() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not set(ended.stdout.split()) & {"aiohttp", "proxy", "proxy.identity", "watchfiles", "redis", "rfc8785"}
+
+
+def test_cases_that_hold_are_counted() -> None:
+    """A word for people on stderr, nothing on stdout; every case as a row for programs."""
+    ended = run("test", SHIPPED)
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert ended.stderr.endswith(" cases, none failed\n")
+    rows = json.loads(run("test", SHIPPED, "-o", "json").stdout)
+    assert {Path(row["file"]).name for row in rows} == {f"{name}.yaml" for name in TOOLS}
+    assert all(row["passed"] and not row["differences"] for row in rows)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """The shipped policies, but for the desk's probe and the window of its effects."""
+    shutil.copytree(SHIPPED, tmp_path / "policies", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    desk = tmp_path / "policies" / "create_ticket.yaml"
+    desk.write_text(desk.read_text().replace("applied: body:/items/0", "applied: body:/tickets/0"))
+    return tmp_path / "policies"
+
+
+def test_policy_that_is_broken_fails_its_cases(broken: Path) -> None:
+    """Expected against got, with file and line; exit code 1."""
+    ended = run("test", str(broken))
+    assert ended.exit_code == 1
+    assert f"{broken}/tests/create_ticket.yaml:" in ended.stdout
+    assert "expected completed, got unknown" in ended.stdout
+    assert ended.stderr.endswith("failed\n")
+    rows = json.loads(run("test", str(broken / "tests" / "create_ticket.yaml"), "-o", "json").stdout)
+    assert {row["passed"] for row in rows} == {True, False}
+
+
+def test_cases_that_cannot_be_read_are_told_like_policies(tmp_path: Path) -> None:
+    """By `test` and by `check`, with the faults of the policies, all at once."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "a.yaml").write_text(HEAD + "tool: a\nmode: maybe\n")
+    (tmp_path / "tests" / "a.yaml").write_text("apiVersion: holdfast.dev/v1\nkind: PolicyTest\ncases: []\n")
+    checked = run("check", str(tmp_path))
+    assert checked.exit_code == 1
+    assert "a.yaml:4:7: mode: 'maybe' is not a choice here" in checked.stdout
+    assert "tests/a.yaml:3:8: cases: a list of 0" in checked.stdout
+    tested = run("test", str(tmp_path))
+    assert tested.exit_code == 1
+    assert "tests/a.yaml:3:8: cases: a list of 0" in tested.stdout
+
+
+def test_no_cases_are_a_usage_error(tmp_path: Path) -> None:
+    """A pipeline that proves nothing must not be green."""
+    (tmp_path / "a.yaml").write_text(HEAD + "tool: a\n")
+    ended = run("test", str(tmp_path))
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "no cases there" in ended.stderr

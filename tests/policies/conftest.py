@@ -57,3 +57,10 @@ def matched(policies: PolicySet, method: str, path: str) -> ToolPolicy:
 def told(fault: Fault) -> tuple[int, int, str, str]:
     """Return what a test compares of a fault."""
     return fault.place.line - HEAD_LINES - 1, fault.place.column, fault.field, f"{fault.message}. {fault.remedy}"
+
+
+def refusals(folder: Path) -> list[str]:
+    """Return what is wrong with a folder, without the folder's name."""
+    with pytest.raises(PolicyErrors) as raised:
+        load_folder(folder)
+    return [str(fault).replace(f"{folder}", "P") for fault in raised.value.faults]
