@@ -55,7 +55,9 @@ _EXPECT = record(
         "problem": Entry("Its problem type, such as key-reused; the part after urn:holdfast:problem:.", _WORD),
         "late": Entry("Whether it is marked Holdfast-Late.", kinds.boolean()),
         "headers": Entry("Header fields that it has, among others.", _HEADERS),
-        "body": Entry("Its body: text as it is, anything else as JSON.", json_value()),
+        "body": Entry(
+            "Its body: text as it is, anything else as JSON. {operation} in it is the operation's id.", json_value()
+        ),
     },
     _expected,
     remedy="Write a map, as in {status: 200, outcome: replayed}.",

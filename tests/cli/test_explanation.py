@@ -76,7 +76,7 @@ def test_every_field_says_where_it_comes_from(shipped: Loaded) -> None:
     """The file and line, or `built in`."""
     found = told(shipped, "/tools/create_ticket", *IDS)
     assert found["field", "timeouts.upstream"][0] == "90s"
-    assert found["field", "timeouts.upstream"][1].endswith("create_ticket.yaml:29")
+    assert found["field", "timeouts.upstream"][1].endswith("create_ticket.yaml:38")
     assert found["field", "storeDown"] == ("refuse", "built in")
 
 

@@ -94,7 +94,7 @@ def test_explain_by_flags_shows_policy_identity_and_answers() -> None:
         "op_",
         "header:x-run-id header:x-tool-call-id",
         "504 outcome-unknown after 90s",
-        "create_ticket.yaml:29",
+        "create_ticket.yaml:38",
     ):
         assert words in ended.stdout
 
@@ -168,7 +168,7 @@ def test_cases_that_hold_are_counted() -> None:
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """The shipped policies, but for the desk's probe and the window of its effects."""
+    """The shipped policies, but for a probe that looks in the wrong place."""
     shutil.copytree(SHIPPED, tmp_path / "policies", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     desk = tmp_path / "policies" / "create_ticket.yaml"
     desk.write_text(desk.read_text().replace("applied: body:/items/0", "applied: body:/tickets/0"))
@@ -180,7 +180,7 @@ def test_policy_that_is_broken_fails_its_cases(broken: Path) -> None:
     ended = run("test", str(broken))
     assert ended.exit_code == 1
     assert f"{broken}/tests/create_ticket.yaml:" in ended.stdout
-    assert "expected completed, got unknown" in ended.stdout
+    assert "state: expected completed, got free" in ended.stdout
     assert ended.stderr.endswith("failed\n")
     rows = json.loads(run("test", str(broken / "tests" / "create_ticket.yaml"), "-o", "json").stdout)
     assert {row["passed"] for row in rows} == {True, False}
