@@ -13,6 +13,7 @@ from proxy.rulings import Response, Ruling, result_of, rule
 from tests.proxy.scripted import Answers, Cuts, Prompted
 from tests.proxy.test_operations import looking
 from tests.proxy.virtual import in_virtual_time
+from tests.proxy.virtual import now as clock
 from tests.proxy.world import Process, World, arrival, field, told, world
 
 EXECUTED = Ruling("executed", "seen in the tool", "ada")
@@ -128,3 +129,55 @@ def test_response_is_kept_without_what_belongs_to_one_caller() -> None:
     assert result_of(Response(body="text"), 10).headers == ()
     assert result_of(Response(body_base64="/wA="), 10).body == b"\xff\x00"
     assert result_of(Response(204), 10).body == b""
+
+
+@in_virtual_time
+async def test_callers_held_where_the_tool_is_listened_to_get_a_ruling_made_elsewhere_at_once() -> None:
+    """On the replica that listens and on the one that follows it, long before the next poll."""
+    async with world() as now:
+        now.tool.will(Prompted())
+        assert told(await now.a.answer())[:2] == (504, "outcome-unknown")
+        held = [now.a.ask(), now.a.ask(), now.b.ask()]
+        await asyncio.sleep(0.3)
+        assert not any(task.done() for task in held)
+        before = clock()
+        await ruled(now, now.b, EXECUTED, TICKET)
+        answers = await asyncio.gather(*held)
+        assert clock() - before < 0.1
+        assert [told(answer)[0] for answer in answers] == [201] * 3
+        assert {answer.body for answer in answers} == {TICKET.body}
+
+
+@in_virtual_time
+async def test_late_truth_after_a_ruling_is_shouted_about_and_not_applied() -> None:
+    """In the history, a metric and an error line; callers go on getting what was ruled."""
+    async with world() as now:
+        now.tool.will(Prompted())
+        assert told(await now.a.answer())[:2] == (504, "outcome-unknown")
+        await ruled(now, now.b, EXECUTED, TICKET)
+        await asyncio.sleep(1)
+        now.tool.prompt(arrival().ref.operation, Answers(body=b'{"id": "tkt_2"}'))
+        await asyncio.sleep(1)
+        record = await now.record()
+        assert record is not None
+        assert [event.what for event in record.history][-2:] == ["ruled", "conflict"]
+        assert now.a.count("holdfast_late_conflicts_total", tool="create_ticket") == 1
+        assert [line["level"] for line in now.a.events("settled.conflict")] == ["error"]
+        for process in (now.a, now.b):
+            assert (await process.answer()).body == TICKET.body
+
+
+@in_virtual_time
+async def test_ruling_that_was_wrong_is_found_out_by_the_late_reply_and_the_second_forward_stands() -> None:
+    """The operator was wrong: that is a conflict, said loudly, and the second forward's result stands."""
+    async with world() as now:
+        now.tool.will(Prompted(), Answers(body=b'{"id": "second"}'))
+        assert told(await now.a.answer())[:2] == (504, "outcome-unknown")
+        held = now.a.ask()
+        await asyncio.sleep(0.1)
+        await ruled(now, now.b, NOT_EXECUTED)
+        assert (await held).body == b'{"id": "second"}'
+        now.tool.prompt(arrival().ref.operation, Answers(body=b'{"id": "first"}'))
+        await asyncio.sleep(1)
+        assert now.a.count("holdfast_late_conflicts_total", tool="create_ticket") == 1
+        assert (await now.b.answer()).body == b'{"id": "second"}'
