@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from ledger.key import ref_of
 from policies.model import EffectRules, KeyRules, Selector, ToolPolicy
+from proxy.answer import Answer
 from proxy.arrival import Arrival
 from proxy.fields import ALWAYS_CONTROL, Sorter
 from proxy.forward import Origin, Outbound
 from proxy.identity import Identity, call_of, control_names
-from tests.proxy.world import POLICY
+from tests.proxy.world import POLICY, field
 
 WINDOW_S = 90
 FIELDS = (Selector("body", "/user_id"), Selector("body", "/subject"))
@@ -56,3 +57,12 @@ def request(
         gone.is_set if gone is not None else lambda: False,
         None if patience_s is None else round(patience_s * 1_000), identity.principal(incoming), effect=meant.effect,
     )  # fmt: skip
+
+
+def first_of(answer: Answer) -> str | None:
+    """Return the operation that an answer says has the effect."""
+    named = field(answer, "Holdfast-Effect-Of")
+    assert named == (answer.effect_of or None)
+    if answer.problem:
+        assert json.loads(answer.body).get("first_operation") == named
+    return named
