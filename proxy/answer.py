@@ -21,10 +21,9 @@ OPERATIONS = b"/_holdfast/operations/"
 ACCEPTED = 202
 
 Outcome = Literal[
-    "executed", "joined", "replayed", "unknown", "not-executed", "refused", "unprotected", "read"
+    "executed", "joined", "replayed", "unknown", "not-executed", "refused", "unprotected", "observed", "read"
 ]  # fmt: skip
-"""`Holdfast-Outcome` (contract, section 1); `read` is for logs and metrics only, and the rest of the list comes
-later."""
+"""`Holdfast-Outcome` (contract, section 1); `read` is for logs and metrics only."""
 
 
 UNKEPT = {

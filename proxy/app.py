@@ -201,6 +201,7 @@ class Proxy:
         if left:
             await asyncio.wait([execution.task for execution in left], timeout=SETTLE_S)
         await self.works.prober.close()
+        await self._port.close(SETTLE_S)
         await self.works.outbox.close(SETTLE_S)
         self.log.event("proxy.stopped", unknown=len(left))
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from ledger.key import Ref
 from ledger.records import Call, EffectHold, ProbePlan
 from policies.model import ToolPolicy
-from proxy.forward import Outbound
+from proxy.forward import Forward, Outbound
 
 
 class Arrival(Struct, frozen=True):
@@ -21,6 +21,7 @@ class Arrival(Struct, frozen=True):
     gone         tells whether the caller has hung up.
     credential   who asks, where the policy says how that is told; for a digest of it in the record, and kept nowhere.
     deferrable   once its patience is over the caller wants a 202, and a place to ask again (`Prefer: respond-async`).
+    forward      who sends it, where that is not the process's own forward (observe mode).
     plan         how to ask the tool later what became of the call; None where the policy knows no way.
     effect       the effect key; empty if the policy asks for none, or the call lacks a field of it.
     """
@@ -36,6 +37,7 @@ class Arrival(Struct, frozen=True):
     deferrable: bool = False
     plan: ProbePlan | None = None
     effect: str = ""
+    forward: Forward | None = None
 
     @property
     def hold(self) -> EffectHold | None:

@@ -48,6 +48,36 @@ async def read_whole(request: web.BaseRequest, bytes_max: int) -> bytes:
         raise Refused(Kind.BAD_REQUEST, "the body was cut short or malformed", close=True) from error
 
 
+async def look_ahead(request: web.BaseRequest, incoming: Incoming, bytes_max: int) -> tuple[bytes, bool]:
+    """Return the body, or as much of it as shows that it is larger than `bytes_max`, and whether that is all.
+
+    Raises `Refused` if it is late, piece by piece, or cut short.
+    """
+    if not request.body_exists:
+        return b"", True
+    welcome(request, incoming)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in stream(request):
+            pieces.append(piece)
+            size += len(piece)
+            if size > bytes_max:
+                break
+    except TimeoutError:
+        raise Refused(Kind.BODY_TIMEOUT, f"the body was not whole after {BODY_S:.0f} s", close=True) from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Refused(Kind.BAD_REQUEST, "the body was cut short or malformed", close=True) from error
+    return b"".join(pieces), size <= bytes_max
+
+
+async def go_on(begun: bytes, request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Yield a body that was looked at, then the rest of it."""
+    yield begun
+    async for piece in stream(request):
+        yield piece
+
+
 async def stream(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """Yield the body in pieces as they come. Raises `TimeoutError` when nothing comes for the body's time."""
     content = request.content

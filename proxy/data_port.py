@@ -7,10 +7,12 @@ closed.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import HttpVersion10, HttpVersion11, web
+from msgspec.structs import replace
 
 from ledger.key import Ref, ref_of
 from ledger.records import Call
@@ -21,10 +23,11 @@ from proxy.answer import Answer
 from proxy.arrival import Arrival
 from proxy.attach import Attaching
 from proxy.fields import Incoming, is_json, without_respond_async
-from proxy.forward import Origin, Outbound
+from proxy.forward import Lost, Origin, Outbound
 from proxy.guard import Guard
 from proxy.identity import Meant
 from proxy.log import SERVICE, RequestLine
+from proxy.observing import Observed, Observer
 from proxy.passing import Timely, pass_on
 from proxy.problems import Kind, Refused
 from proxy.response import AnswerWriter, as_response
@@ -45,7 +48,9 @@ NO_CALL = Call()
 class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
-    __slots__ = ("call", "closes", "effect", "fingerprint", "lacking", "operation", "policy", "start_s", "trace_id")
+    __slots__ = (
+        "call", "closes", "effect", "fingerprint", "lacking", "operation", "policy", "start_s", "trace_id", "would",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.start_s = time.perf_counter()
@@ -57,6 +62,7 @@ class Told:
         self.lacking = ""
         self.closes = False
         self.trace_id = ""
+        self.would: asyncio.Task[str] | str = ""
 
 
 class DataPort:
@@ -68,6 +74,7 @@ class DataPort:
         self._policies = policies
         self._default = default
         self._attaching = Attaching(works)
+        self._observer = Observer(works)
         self._rules = Rules(policies(), default)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -110,6 +117,8 @@ class DataPort:
             return await self._pass(request, incoming, ruled, told, "")
         if policy.mode == "off":
             return await self._pass(request, incoming, ruled, told, "off")
+        if ruled.observed is not None:
+            return await self._observe(request, incoming, ruled, ruled.observed, told)
         bytes_max = policy.limits.request_body_bytes
         data = body.at_hand(request, incoming, bytes_max)
         if data is None:
@@ -124,6 +133,45 @@ class DataPort:
         if given.stream is not None:
             given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
         return given
+
+    async def _observe(
+        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, shadow: Ruled, told: Told
+    ) -> Answer:
+        """Forward as if nothing were guarded, while a shadow of the request finds out what would have been done."""
+        policy = ruled.policy
+        told.call = identity.call_of(policy, "", incoming)
+        begun, whole = await body.look_ahead(request, incoming, policy.limits.request_body_bytes)
+        data: bytes | AsyncIterator[bytes] = begun if whole else body.go_on(begun, request)
+        timeouts = policy.timeouts
+        seen = Observed(policy.result.body_bytes_max, (timeouts.upstream_ms + timeouts.late_ms) / 1_000)
+        told.would = self._judge(request, incoming, shadow, begun, told, seen) if whole else "too-large"
+        try:
+            given = await pass_on(
+                self._works.forward, self._works.metrics, ruled, request, incoming, "observed", data, seen
+            )
+        except BaseException:
+            seen.end(Lost("the forward failed"))
+            raise
+        if given.stream is None:
+            seen.end(Lost("no answer came"))  # unless more is known by now
+        if told.operation:
+            given.headers += ((b"Holdfast-Operation", told.operation.encode()),)
+        given.headers += ((b"Holdfast-Outcome", b"observed"),)
+        return given
+
+    def _judge(
+        self, request: web.BaseRequest, incoming: Incoming, shadow: Ruled, data: bytes, told: Told, seen: Observed
+    ) -> asyncio.Task[str] | str:
+        """Begin to find out what would have been done, or say what is plain at once."""
+        try:
+            meant = shadow.identity.meant(incoming, data)
+            told.effect, told.lacking = meant.effect, meant.lacking
+            if meant.key is None:
+                return "unprotected" if shadow.policy.key.on_missing == "forward" else "key-missing"
+            arrival = self._arrival(request, incoming, shadow, meant, data, told)
+        except Refused as refused:
+            return refused.kind.value.slug
+        return self._observer.judge(replace(arrival, forward=seen))
 
     async def _attach(self, request: web.BaseRequest, incoming: Incoming, rules: Rules, told: Told) -> Answer:
         """Answer what is asked of Holdfast itself; nothing of it ever reaches a tool."""
@@ -158,18 +206,9 @@ class DataPort:
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
         plan = None if ruled.planner is None else ruled.planner.plan(ref, told.call, incoming, data)
         return Arrival(
-            policy,
-            ref,
-            told.call,
-            mark,
-            outbound,
-            Caller(request).gone,
-            patience_ms,
-            credential,
-            deferrable,
-            plan,
+            policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms, credential, deferrable, plan,
             meant.effect,
-        )
+        )  # fmt: skip
 
     async def _pass(
         self,
@@ -195,6 +234,10 @@ class DataPort:
         """Return the policy that is in force for a call that was made some time ago, and whom to ask about it."""
         return self._in_force().of_call(call)
 
+    async def close(self, seconds_max: float) -> None:
+        """The process ends, and nobody is to be answered any more: write down what was only observed."""
+        await self._observer.close(seconds_max)
+
     def _in_force(self) -> Rules:
         policies = self._policies()
         if policies is not self._rules.policies:
@@ -209,8 +252,20 @@ class DataPort:
         works.metrics.answered(tool, given.outcome, seconds)
         if given.upstream_s is not None and told.operation:
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
-        if works.log.wants("info"):
-            works.log.request(self._line(method, told, given, tool, seconds, sent))
+        would = told.would
+        if isinstance(would, asyncio.Task):  # what would have been done is found out in its own time
+            would.add_done_callback(lambda task: self._log(method, told, given, seconds, sent, _word(task)))
+        else:
+            self._log(method, told, given, seconds, sent, would)
+
+    def _log(self, method: str, told: Told, given: Answer, seconds: float, sent: int, would: str) -> None:
+        tool = told.policy.tool if told.policy is not None else ""
+        if would:
+            self._works.metrics.observed.add(tool, would)
+        if self._works.log.wants("info"):
+            line = self._line(method, told, given, tool, seconds, sent)
+            line.would = would
+            self._works.log.request(line)
 
     def _line(self, method: str, told: Told, given: Answer, tool: str, seconds: float, sent: int) -> RequestLine:
         call = told.call
@@ -219,9 +274,9 @@ class DataPort:
         effect = keyed(told.effect) if told.effect else ""
         return RequestLine(
             "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
-            call.step_id, call.tool_call_id, mark, effect, given.outcome, given.how, given.problem, given.attempt,
-            method, given.status, given.upstream_status, given.audit_id, round(seconds * 1_000, 3), given.late, sent,
-            told.trace_id, self._rules.name, told.lacking, given.effect_of,
+            call.step_id, call.tool_call_id, mark, effect, given.outcome, given.how, "", given.problem,
+            given.attempt, method, given.status, given.upstream_status, given.audit_id, round(seconds * 1_000, 3),
+            given.late, sent, told.trace_id, self._rules.name, told.lacking, given.effect_of,
         )  # fmt: skip
 
 
@@ -248,6 +303,11 @@ def _attachable(ruled: Ruled, incoming: Incoming, ref: Ref) -> bool:
 def _unread(request: web.BaseRequest) -> bool:
     """Say whether part of the request's body has not come in: the connection is closed rather than read to its end."""
     return request.body_exists and not request.content.is_eof()
+
+
+def _word(task: asyncio.Task[str]) -> str:
+    """Return what a shadow found out; nothing, if the process ended before it did."""
+    return "" if task.cancelled() else task.result()
 
 
 def _check_form(request: web.BaseRequest) -> None:

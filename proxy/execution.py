@@ -160,7 +160,7 @@ class Execution(Joint):
         for number in range(1, tries + 1):
             start = works.clock()
             try:
-                outcome = await works.forward(request, on_sent=self._note_sent)
+                outcome = await (self.arrival.forward or works.forward)(request, on_sent=self._note_sent)
             except ValueError as error:
                 if self._sent:
                     return forward.Lost(f"the forward failed: {error}")

@@ -55,6 +55,7 @@ class RequestLine(Struct, omit_defaults=True):
     effect_hash: str = ""
     outcome: str = ""
     how: str = ""
+    would: str = ""
     problem: str = ""
     attempt: int = 0
     method: str = ""

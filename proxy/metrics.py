@@ -39,12 +39,15 @@ class Metrics:
         self.duplicates_prevented = Tallies(
             "holdfast_duplicates_prevented", "Attempts answered without a forward of their own.", ["tool", "how"]
         )
+        self.observed = Tallies(
+            "holdfast_observed", "Requests in observe mode, by what enforcement would have done.", ["tool", "would"]
+        )
         self.store_duration = Distributions(
             "holdfast_store_duration_seconds", "Round trips to the store.", ["op"], FINE_SECONDS
         )
         for collector in (
             self.requests, self.request_duration, self.overhead, self.upstream_attempts, self.upstream_duration,
-            self.duplicates_prevented, self.store_duration,
+            self.duplicates_prevented, self.observed, self.store_duration,
         ):  # fmt: skip
             r.register(collector)
         self._count_late(r)

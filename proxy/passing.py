@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from functools import partial
 
@@ -16,39 +16,47 @@ from proxy.fields import VIA, Incoming
 from proxy.forward import Forward, Headers, Lost, NotSent, Outbound, Replied, ReplyStream, Truncated
 from proxy.hang_up import on_hang_up
 from proxy.metrics import Metrics
+from proxy.observing import Observed
 from proxy.problems import Kind
 from proxy.rules import Ruled
 
 
 async def pass_on(
     forward: Forward, metrics: Metrics, ruled: Ruled, request: web.BaseRequest, incoming: Incoming,
-    outcome: Outcome, data: bytes | None = None,
+    outcome: Outcome, data: bytes | AsyncIterator[bytes] | None = None, seen: Observed | None = None,
 ) -> Answer:  # fmt: skip
     """Forward once and return the reply, as a stream unless it came in one piece. `data` is a body that was read
-    already.
+    already, or looked into.
 
-    `timeouts.upstream` bounds the wait for the head and for each further piece.
+    `timeouts.upstream` bounds the wait for the head and for each further piece, for an observed call (`seen` looks on)
+    together with `timeouts.late`: enforcement would listen for as long.
     """
     policy = ruled.policy
+    limit_s = policy.timeouts.upstream_ms / 1_000
+    if outcome == "observed":
+        limit_s += policy.timeouts.late_ms / 1_000
     outbound = _outbound(ruled, request, incoming, data)
     asked_s, start = asyncio.get_running_loop().time(), time.perf_counter()
     try:
-        async with asyncio.timeout(policy.timeouts.upstream_ms / 1_000) as limit:
+        async with asyncio.timeout(limit_s) as limit:
             # A read that nobody waits for any more is hung up on; a write, even an unprotected one, is left to finish.
             waited_for = on_hang_up(request, partial(limit.reschedule, asked_s)) if outcome == "read" else nullcontext()
             with waited_for:
-                result = await forward(outbound, on_informational=_relay(request))
+                on_sent = None if seen is None else seen.sent
+                result = await forward(outbound, on_sent=on_sent, on_informational=_relay(request))
     except TimeoutError:
         metrics.upstream_attempts.add(policy.tool, "timeout")
         return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)
     upstream_s = time.perf_counter() - start
     metrics.forwarded(policy.tool, upstream_s, None)
+    if seen is not None:
+        result = seen.look_at(result)
     match result:
         case Replied():
             metrics.upstream_attempts.add(policy.tool, "replied")
             given = answer.of_reply(result, "", outcome)
             if given.stream is not None:
-                given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
+                given.stream = Timely(given.stream, limit_s)
             given.upstream_s, given.upstream_status = upstream_s, result.status
             return given
         case NotSent():
@@ -88,14 +96,20 @@ class Timely:
         self._stream.close()
 
 
-def _outbound(ruled: Ruled, request: web.BaseRequest, incoming: Incoming, data: bytes | None) -> Outbound:
+def _outbound(
+    ruled: Ruled, request: web.BaseRequest, incoming: Incoming, data: bytes | AsyncIterator[bytes] | None
+) -> Outbound:
     policy, origin = ruled.policy, ruled.origin
     headers = (*ruled.headers(incoming), VIA) if policy.announce else ruled.headers(incoming)
     target = request.raw_path.encode("utf-8", "surrogateescape")
     connect_ms = policy.timeouts.connect_ms
     method = request.method.encode()
-    if data is not None or not request.body_exists:
-        return Outbound(origin, method, target, headers, data or b"", connect_ms=connect_ms)
+    if data is None and not request.body_exists:
+        data = b""
+    if isinstance(data, bytes):
+        return Outbound(origin, method, target, headers, data, connect_ms=connect_ms)
+    if data is not None:
+        return Outbound(origin, method, target, headers, data, incoming.content_length, connect_ms=connect_ms)
     body.welcome(request, incoming)
     return Outbound(
         origin, method, target, headers, body.stream(request), incoming.content_length, connect_ms=connect_ms

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from ledger.records import Call
 from policies.matcher import ByTenant, PolicySet
-from policies.model import ToolPolicy
+from policies.model import Retry, ToolPolicy, UnknownRules
 from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter
 from proxy.forward import Headers, Origin
 from proxy.identity import Finder, Identity, control_names
@@ -16,15 +18,20 @@ from proxy.problems import Kind, Refused
 
 
 class Ruled:
-    """One policy with its upstream and its way of finding identities. `authority` is the upstream's Host."""
+    """One policy with its upstream and its way of finding identities. `authority` is the upstream's Host; `observed` is
+    what the shadow of a call goes by in observe mode, where nothing is ever sent but what the caller sends."""
 
-    __slots__ = ("authority", "identity", "origin", "planner", "policy")
+    __slots__ = ("authority", "identity", "observed", "origin", "planner", "policy")
 
     def __init__(self, policy: ToolPolicy, default: Origin) -> None:
         self.policy = policy
         self.origin = default if policy.upstream.url is None else parse_origin(policy.upstream.url)
         self.authority = authority_of(self.origin)
         self.identity = Identity(policy)
+        self.observed: Ruled | None = None
+        if policy.mode == "observe":
+            shadow = replace(policy, mode="enforce", retry=Retry(attempts=1), unknown=UnknownRules())
+            self.observed = Ruled(shadow, default)
         self.planner = None if policy.unknown.probe is None else Planner(policy.unknown.probe)
 
     def headers(self, incoming: Incoming) -> Headers:

@@ -48,7 +48,7 @@ class Works:
     def __init__(
         self, books: Books, forward: Forward, metrics: Metrics, log: Log, *,
         clock: Callable[[], float] = time.monotonic, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.random, wakeups: Wakeups | None = None,
     ) -> None:  # fmt: skip
         self.books = books
         self.forward = forward
@@ -65,10 +65,19 @@ class Works:
         self.refusing = ""
         """Why nothing may be claimed just now, empty if it may (`proxy.heartbeat`)."""
         self.replays = Replays(clock)
-        self.wakeups = Wakeups()
+        self.wakeups = wakeups or Wakeups()
         self.outbox = Outbox(self._deliver, metrics, log)
         self.prober = Prober(self, lambda _: None)
-        books.store.listen(self.wakeups.heard)
+        if wakeups is None:
+            books.store.listen(self.wakeups.heard)
+
+    def shadow(self) -> Works:
+        """Return works for calls that are only observed: the same store and clocks, as another process has them, and
+        counted in metrics that nobody reads."""
+        return Works(
+            self.books, self.forward, Metrics(), self.log, clock=self.clock, now_ms=self.now_ms, chance=self._chance,
+            wakeups=self.wakeups,
+        )  # fmt: skip
 
     def heed_refusal(self, policy: ToolPolicy) -> None:
         """Raise `StoreUnavailable` if nothing may be claimed just now. A policy that forwards without the store goes

@@ -71,6 +71,13 @@ result: {auditId: body:/ticket, maxBody: 1KiB}
 {located}
 result: {auditId: "header:X-Ticket", maxBody: 1KiB}
 ---
+{observed}
+mode: observe
+timeouts: {connect: 300ms, upstream: 350ms, hold: 5s, late: 20s}
+result: {maxBody: 1KiB}
+limits: {requestBody: 1KiB}
+key: {tenant: header:X-Tenant-Id}
+---
 {denied}
 mode: deny
 ---
