@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from cli import prospects
 from cli.request import Request
-from ledger.fingerprint import canonical, fingerprint
+from ledger.fingerprint import canonical
 from ledger.key import ref_of
 from policies.loader import Loaded
 from policies.matcher import ByTenant
 from policies.model import UNMATCHED, ToolPolicy
 from policies.paths import normal_path
+from policies.selector import find
 from policies.units import show_duration
 from proxy.fields import ALWAYS_CONTROL, Incoming, Sorter, is_json
-from proxy.identity import Finder, Identity, control_names
+from proxy.identity import EFFECT_SOURCE, SCOPES, Finder, Identity, Meant, call_of, control_names
+from proxy.planning import Planner
 from proxy.problems import Kind, Refused
 
 
@@ -87,7 +91,9 @@ def _fate(loaded: Loaded, policy: ToolPolicy, request: Request) -> Iterator[Line
     """Yield identity and answers, or the refusal that comes before them."""
     try:
         incoming = _sorted(loaded, request)
-        if policy.effect == "read":
+        if policy.mode == "deny":
+            yield _refusal("denied", 403, f"{policy.tool} is not launched here", "mode: deny")
+        elif policy.effect == "read":
             yield from _read(policy)
         elif policy.mode == "off":
             yield Line("answer", "always", "forwarded unprotected, each time", "mode: off")
@@ -115,47 +121,64 @@ def _read(policy: ToolPolicy) -> Iterator[Line]:
 
 def _write(policy: ToolPolicy, request: Request, incoming: Incoming) -> Iterator[Line]:
     identity = Identity(policy)
-    key = identity.key(incoming, request.body)
+    meant = identity.meant(incoming, request.body)
+    key = meant.key
     if key is None:
         if policy.key.on_missing == "forward":
             yield Line("answer", "always", "forwarded unprotected: it has no identity", "key.onMissing: forward")
         else:
             detail = f"it has no identity; send {identity.wanted()}"
-            yield _refusal("key-missing", 400, detail, "key.onMissing: reject")
+            yield _refusal("key-missing", 400, detail, f"key.onMissing: {policy.key.on_missing}")
         return
-    yield Line("identity", "tenant", key.tenant, str(policy.key.tenant or "key.tenant is not set: one tenant"))
-    yield Line("identity", "key", list(key.parts), key.source)
-    yield Line("identity", "operation", ref_of(key).operation)
     principal = identity.principal(incoming)
     json_body = is_json(incoming.content_type)
-    mark = fingerprint(
-        request.method.encode(), request.target.encode(), request.body, policy.fingerprint.ignore, principal, json_body
-    )
+    method, target = request.method.encode(), request.target.encode()
+    mark = identity.fingerprint(key, method, target, principal, request.body, json_body=json_body)
+    key = identity.separate(key, mark)
+    ref = ref_of(key)
+    yield Line("identity", "tenant", key.tenant, str(policy.key.tenant or "key.tenant is not set: one tenant"))
+    yield Line("identity", "key", list(key.parts), key.source)
+    yield Line("identity", "operation", ref.operation)
     form = canonical(request.body, policy.fingerprint.ignore) if json_body else None
     body = "the body byte for byte" if form is None else "the body as canonical JSON (RFC 8785)"
+    if key.source == EFFECT_SOURCE:
+        body = "the effect key"
     who = f", {policy.key.principal}" if principal else ""
     yield Line("identity", "fingerprint", mark, f"over method, target{who} and {body}")
-    yield from _answers(policy)
-
-
-def _answers(policy: ToolPolicy) -> Iterator[Line]:
-    """Yield what each turn brings, in the order in which a person asks."""
-    timers, result = policy.timeouts, policy.result
-    hold, late, upstream = (show_duration(ms) for ms in (timers.hold_ms, timers.late_ms, timers.upstream_ms))
-    kept, known = show_duration(result.retention_ms), show_duration(result.remember_ms)
-    tries = f"{policy.retry.attempts} tries, then " if policy.retry.attempts > 1 and policy.retry.on else ""
-    answers = (
-        ("first call", f"forwarded once; a final reply is kept for {kept}", "result.retention"),
-        ("duplicate in flight", f"waits up to {hold} for the same reply, then 409 in-flight", "timeouts.hold"),
-        ("duplicate afterwards", f"the same reply for {kept}, then 409 result-unavailable up to {known}", "result"),
-        ("same key, other content", "422 key-reused, never forwarded", "fingerprint"),
-        ("time-out", f"504 outcome-unknown after {upstream}; a reply is awaited for {late} more", "timeouts"),
-        ("duplicate after it", f"waits up to {hold} for the late reply, else 409 outcome-unknown", "unknown.then"),
-        ("connection lost", "502 outcome-unknown; duplicates 409, never a second call", "unknown.then"),
-        ("tool not reached", f"{tries}502 or 504 not-sent; the key is free again", "retry"),
-    )
-    for name, value, source in answers:
+    yield from _effect(policy, meant, incoming, request)
+    if policy.mode == "observe":
+        said = "forwarded each time; what the lines below would have prevented is counted"
+        yield Line("answer", "always", said, "mode: observe")
+    for name, value, source in prospects.answers(policy):
         yield Line("answer", name, value, source)
+    plan = None
+    if policy.unknown.probe is not None:
+        call = call_of(policy, key.tenant, incoming)
+        plan = Planner(policy.unknown.probe).plan(ref, call, incoming, request.body)
+    for name, value, source in prospects.unknown(policy, plan):
+        yield Line("unknown", name, value, source)
+
+
+def _effect(policy: ToolPolicy, meant: Meant, incoming: Incoming, request: Request) -> Iterator[Line]:
+    """Yield the effect key and where each part of it comes from."""
+    rules = policy.effect_key
+    if rules is None:
+        return
+    if not meant.effect:
+        yield Line("effect", "key", f"none: the request has no {meant.lacking}", "effectKey.fields")
+        return
+    yield Line("effect", "key", meant.effect, f"over tenant, tool, scope {rules.scope} and {len(rules.fields)} fields")
+    if rules.scope in SCOPES:
+        name, shown = SCOPES[rules.scope]
+        yield Line("effect", "scope", incoming.controls.get(name, ""), f"header:{shown}")
+    try:
+        document = msgspec.json.decode(request.body)
+    except msgspec.DecodeError:
+        document = None
+    for selector in rules.fields:
+        in_body = selector.kind == "body"
+        value = find(selector.argument, document) if in_body else Finder(selector).find(incoming, request.body)
+        yield Line("effect", "part", value, str(selector))
 
 
 def _fields(loaded: Loaded, policy: ToolPolicy) -> Iterator[Line]:

@@ -138,3 +138,62 @@ def test_unmatched_request_is_a_read_or_a_write_by_its_method(tmp_path: Path) ->
     assert found["answer", "time-out"][0] == "504 upstream-timeout after 45s of silence"
     assert found["field", "timeouts.upstream"][1].endswith("a.yaml:3")
     assert told(loaded, "/x", *IDS)["policy", "effect"][0] == "write"
+
+
+def test_effect_key_shows_its_parts(shipped: Loaded) -> None:
+    """The digest, and where each part of it comes from; or what the request lacks for one."""
+    body = '{"user_id": "usr_1", "subject": "Printer"}'
+    lines = explain(shipped, from_flags("POST", "/tools/create_ticket", IDS, body))
+    parts = [(line.name, line.value, line.source) for line in lines if line.topic == "effect"]
+    assert parts[1:] == [("part", "usr_1", "body:/user_id"), ("part", "Printer", "body:/subject")]
+    assert parts[0][2] == "over tenant, tool, scope tenant and 2 fields"
+    again = told(shipped, "/tools/create_ticket", "Idempotency-Key: k", body=body)["effect", "key"]
+    assert again[0] == parts[0][1]
+    assert told(shipped, "/tools/create_ticket", *IDS)["effect", "key"][0] == "none: the request has no body:/user_id"
+
+
+def test_scope_of_effects_is_shown_and_missed(tmp_path: Path) -> None:
+    """The header that names it is required."""
+    loaded = write(tmp_path, "tool: t\neffectKey: {fields: [body:/a], scope: thread}")
+    found = told(loaded, "/tools/t", *IDS, "X-Thread-Id: thd_1", body='{"a": 1}')
+    assert found["effect", "scope"] == ("thd_1", "header:X-Thread-Id")
+    assert told(loaded, "/tools/t", *IDS)["answer", "always"][0].startswith("400 key-missing: effects are told apart")
+
+
+def test_unknown_outcome_shows_the_probe_as_it_would_be_sent(shipped: Loaded) -> None:
+    """Its target filled in; or the window in which a call is sent again."""
+    found = told(shipped, "/tools/create_ticket", *IDS)
+    operation = found["identity", "operation"][0]
+    assert found["unknown", "probe"][0].startswith(f"GET /tickets?external_ref={operation}: first after 2s")
+    assert found["unknown", "not found"][0] == "the key is free once it is not there 2m after"
+    assert "up to 23h" in told(shipped, "/tools/refund_payment", *IDS)["unknown", "resend"][0]
+
+
+def test_effect_may_be_the_identity(tmp_path: Path) -> None:
+    """Of a call that has no other."""
+    loaded = write(tmp_path, "tool: t\nkey: {onMissing: effect}\neffectKey: {fields: [body:/a], scope: tenant}")
+    found = told(loaded, "/tools/t", body='{"a": 1}')
+    assert found["identity", "key"][1] == "effect"
+    assert found["identity", "fingerprint"][1].endswith("and the effect key")
+
+
+def test_reused_ids_have_the_fingerprint_in_their_key(tmp_path: Path) -> None:
+    """Where the policy says so: then other content is another operation."""
+    loaded = write(tmp_path, "tool: t\nkey: {onReuse: separate}")
+    one, two = (told(loaded, "/tools/t", *IDS, body=body)["identity", "operation"] for body in ("{}", "[]"))
+    assert one != two
+
+
+def test_policies_of_tenants_and_modes_are_explained(tmp_path: Path) -> None:
+    """Denied to one, observed for another, refused to who does not say."""
+    (tmp_path / "b.yaml").write_text(
+        "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\ntool: t\nmatch: {path: /tools/t}\nmode: deny\n"
+    )
+    lines = "tool: t\nmatch: {path: /tools/t, tenants: [acme]}\nkey: {tenant: header:X-Tenant-Id}\nmode: observe"
+    loaded = write(tmp_path, lines)
+    denied = told(loaded, "/tools/t", *IDS, "X-Tenant-Id: globex")
+    assert denied["answer", "always"] == ("403 denied: t is not launched here", "mode: deny")
+    observed = told(loaded, "/tools/t", *IDS, "X-Tenant-Id: acme")
+    assert observed["answer", "always"][1] == "mode: observe"
+    assert observed["field", "match.tenants"][1].endswith("a.yaml:4")
+    assert told(loaded, "/tools/t", *IDS)["answer", "always"][0].startswith("400 key-missing: the request names no")
