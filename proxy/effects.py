@@ -70,7 +70,7 @@ class Effects:
             if found is not None:
                 return found
             known = joint.record
-            # Unknown, and nothing in sight that could end it but an operator's ruling.
+            # Unknown, and nobody here works on it: a probe may end it, or an operator's ruling.
             with works.wakeups.expect(ref.operation) as woken:
                 await woken.wait(max(0.0, min(POLL_S, patience.joiner - loop.time())))
 
@@ -80,7 +80,7 @@ class Effects:
         """Wait at `joint` until it ends or patience does; None means to look again, `hold`ing on."""
         loop = asyncio.get_running_loop()
         joined = False
-        while not joint.ended:
+        while not joint.ended and not joint.overtaken:
             record = joint.record
             joined = joined or isinstance(record, InFlight)
             if record is not None and then == "refuse":
@@ -106,7 +106,8 @@ class Effects:
                 return self._duplicate(arrival, holder)
             case Unknown() as record:
                 left_s = patience.joiner - asyncio.get_running_loop().time()
-                patient = then == "hold" and left_s > 0 and not self._works.stopping
+                may_end = then == "hold" or record.probing is not None
+                patient = may_end and left_s > 0 and not self._works.stopping
                 return None if patient else self._out_of_patience(arrival, then, holder, record)
             case InFlight():
                 return Course(met=True)  # nobody watches it any longer

@@ -24,9 +24,10 @@ FIELDS = (Selector("body", "/user_id"), Selector("body", "/subject"))
 def effects(
     then: Literal["observe", "hold", "replay", "refuse"] = "replay",
     scope: Literal["run", "thread", "user", "tenant"] = "thread", *, base: ToolPolicy = POLICY,
+    window_s: int = WINDOW_S,
 ) -> ToolPolicy:  # fmt: skip
     """Return a policy that knows what makes two calls one effect."""
-    return replace(base, effect_key=EffectRules(FIELDS, scope, WINDOW_S * 1_000, then))
+    return replace(base, effect_key=EffectRules(FIELDS, scope, window_s * 1_000, then))
 
 
 REPLAY, REFUSE, HOLD, OBSERVE = effects("replay"), effects("refuse"), effects("hold"), effects("observe")

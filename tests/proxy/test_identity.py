@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.key import Key, operation_id
-from policies.model import KeyRules, Match, Selector, ToolPolicy
+from policies.model import EffectRules, KeyRules, Match, Selector, ToolPolicy
 from policies.selector import parse_selector
 from proxy.fields import Incoming, Sorter
-from proxy.identity import ONE_TENANT, Identity, call_of, control_names
+from proxy.identity import ONE_TENANT, Identity, Meant, call_of, control_names
 from proxy.problems import Kind, Refused
 
 POLICY = ToolPolicy(tool="create_ticket", match=Match("/tools/create_ticket"))
@@ -179,3 +180,98 @@ def test_every_header_that_a_policy_looks_at_is_a_control_field() -> None:
     rules = policy(["header:X-A", "body:/b"], ["header:X-C"], tenant="header:X-T", principal="header:Cookie")
     assert control_names((rules,)) == {b"x-a", b"x-c", b"x-t", b"cookie"}
     assert Selector("header", "X-A") in rules.key.sources[0]
+
+
+# -- effects ---------------------------------------------------------------------------------------------------------
+
+TO, SUBJECT = parse_selector("body:/to"), parse_selector("body:/subject")
+EMAIL = b'{"to": "a@b", "subject": "Hi", "text": "..."}'
+
+
+def meant(
+    rules: EffectRules, body: bytes = EMAIL, on_missing: Literal["reject", "effect"] = "reject", **ids: str
+) -> Meant:
+    """Return what a request means by a policy with these rules for effects."""
+    ruled = replace(POLICY, effect_key=rules, key=KeyRules(on_missing=on_missing))
+    return Identity(ruled).meant(incoming(ruled, **ids), body)
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "field"),
+    [("run", "x_run_id", "X-Run-Id"), ("thread", "x_thread_id", "X-Thread-Id"), ("user", "x_user_id", "X-User-Id")],
+)
+def test_scope_is_required_where_the_policy_names_one(
+    scope: Literal["run", "thread", "user"], name: str, field: str
+) -> None:
+    """Without it the calls of strangers would be one effect: 400, naming the header."""
+    rules = EffectRules((TO,), scope)
+    ruled = replace(POLICY, effect_key=rules)
+    one, again, other = [
+        Identity(ruled).meant(incoming(ruled, **{name: value}), EMAIL).effect for value in ("one", "one", "other")
+    ]
+    assert one == again != other
+    with pytest.raises(Refused, match=field) as refused:
+        meant(rules)
+    assert refused.value.kind is Kind.KEY_MISSING
+
+
+def test_tenant_as_scope_needs_no_header() -> None:
+    """Whatever run or thread: one effect."""
+    rules = EffectRules((TO,), "tenant")
+    assert meant(rules, x_run_id="r1").effect == meant(rules, x_run_id="r2").effect != ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "lacking"),
+    [
+        ((TO, SUBJECT), b'{"to": "a@b"}', "body:/subject"),
+        ((TO,), b"no JSON", "body:/to"),
+        ((TO,), b'{"to": 1, "to": 2}', "body:/to"),
+        ((parse_selector("header:X-Case"), TO), EMAIL, "header:X-Case"),
+    ],
+)
+def test_call_that_lacks_a_field_has_no_effect_key(fields: tuple[Selector, ...], body: bytes, lacking: str) -> None:
+    """It is guarded by its key alone, and the field is named for the log."""
+    found = meant(EffectRules(fields, "tenant"), body, x_run_id="r", x_tool_call_id="c")
+    assert (found.effect, found.lacking) == ("", lacking)
+    assert found.key is not None
+
+
+def test_null_is_a_value_like_any_other() -> None:
+    """Two tickets without a subject are the same in that."""
+    rules = EffectRules((SUBJECT,), "tenant")
+    assert meant(rules, b'{"subject": null}').effect
+    assert meant(rules, b'{"subject": null}').effect != meant(rules, b'{"subject": ""}').effect
+
+
+def test_headers_and_constants_may_be_fields() -> None:
+    """Header names do not care about case, values do."""
+    rules = EffectRules((parse_selector("header:X-Case"), parse_selector("value:v1")), "tenant")
+    lower = EffectRules((parse_selector("header:x-case"), parse_selector("value:v1")), "tenant")
+    assert meant(rules, x_case="7").effect == meant(lower, x_case="7").effect != ""
+    assert meant(rules, x_case="a").effect != meant(rules, x_case="A").effect
+
+
+@pytest.mark.fault(9)
+def test_effect_stands_in_for_a_missing_identity_where_the_policy_says_so() -> None:
+    """Ids win where there are any; a call that has neither is without identity."""
+    rules = EffectRules((TO,), "tenant")
+    found = meant(rules, on_missing="effect")
+    assert found.key == Key(ONE_TENANT, "create_ticket", "effect", (found.effect,))
+    assert meant(rules).key is None
+    assert meant(rules, b"{}", on_missing="effect").key is None
+    with_ids = meant(rules, on_missing="effect", x_run_id="r", x_tool_call_id="c").key
+    assert with_ids is not None
+    assert with_ids.parts == ("r", "c")
+
+
+@pytest.mark.fault(7)
+def test_reused_ids_make_keys_of_their_own_where_the_policy_says_so() -> None:
+    """The fingerprint is one more part, and no id can pretend to be one."""
+    found = Key(ONE_TENANT, "create_ticket", "header:x-run-id", ("r",))
+    assert Identity(POLICY).separate(found, "f") == found
+    separate = Identity(replace(POLICY, key=KeyRules(on_reuse="separate")))
+    keys = [separate.separate(found, "f"), separate.separate(found, "g"), found]
+    assert len({operation_id(key) for key in keys}) == 3
+    by_effect = Key(ONE_TENANT, "create_ticket", "effect", ("e",))
+    assert separate.separate(by_effect, "f") == by_effect
