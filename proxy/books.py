@@ -66,13 +66,14 @@ class Books:
     def swap(
         self, op: str, ref: Ref, expected: str | None, record: Record, rules: ResultRules, *,
         version: str = "", stored: bytes | None = None,
+        replicas: int = 0,
     ) -> Coroutine[Any, Any, str | Standing | None]:  # fmt: skip
         """Put `record` in place of version `expected`; `op` names the round trip in metrics.
 
         Returns the new version, or what stands there instead (None: nothing). Raises `StoreUnavailable`, after which
         the write may or may not have happened, and `CorruptRecord`.
         """
-        write = writes.write_of(record, version or self.new_id(), rules, self.lease_ms, stored)
+        write = writes.write_of(record, version or self.new_id(), rules, self.lease_ms, stored, replicas=replicas)
         return cast("Coroutine[Any, Any, str | Standing | None]", self._swap(op, ref, expected, write))
 
     async def _swap(self, op: str, ref: Ref, expected: str | None, write: Write) -> str | Standing | Holder | None:

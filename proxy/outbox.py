@@ -37,13 +37,14 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0
 
 class Pending(Struct, frozen=True):
     """One settlement. `base` is the record it settles, should the store have lost that; `done` is called once it is
-    over."""
+    over; `replicas` of the store must have it."""
 
     ref: Ref
     told: Told
     base: Record
     rules: ResultRules
     done: Callable[[], None]
+    replicas: int = 0
 
     @property
     def weight(self) -> int:

@@ -139,8 +139,9 @@ class Works:
         """
         assert execution.record is not None
         record, result, version = await self._settle(
-            execution.arrival.ref, told, execution.record, execution.version or None, execution.arrival.policy.result
-        )
+            execution.arrival.ref, told, execution.record, execution.version or None, execution.arrival.policy.result,
+            execution.arrival.policy.replicas,
+        )  # fmt: skip
         execution.version = execution.leased = version
         return record, result
 
@@ -156,7 +157,7 @@ class Works:
 
         # What waits for the store is bounded by what it weighs there; the request's body would come on top of that.
         execution.arrival = replace(arrival, request=replace(arrival.request, body=b""))
-        pending = Pending(arrival.ref, told, execution.record, arrival.policy.result, done)
+        pending = Pending(arrival.ref, told, execution.record, arrival.policy.result, done, arrival.policy.replicas)
         execution.pending = self.outbox.put(pending)
 
     async def lapse(self, ref: Ref, standing: Standing) -> bool:
@@ -216,10 +217,10 @@ class Works:
         if standing is None and isinstance(event, NotSent) and event.withdrawn:
             return
         base, version = (pending.base, None) if standing is None else (standing.record, standing.version)
-        await self._settle(pending.ref, pending.told, base, version, pending.rules)
+        await self._settle(pending.ref, pending.told, base, version, pending.rules, pending.replicas)
 
     async def _settle(
-        self, ref: Ref, told: Told, record: Record, version: str | None, rules: ResultRules
+        self, ref: Ref, told: Told, record: Record, version: str | None, rules: ResultRules, replicas: int
     ) -> tuple[Record, Result | None, str]:
         """Apply and swap until it stands, judging anew whatever somebody else put there meanwhile."""
         stored = None if told.result is None else results.encode(told.result)
@@ -229,7 +230,9 @@ class Works:
             if not isinstance(change, Changed):
                 return record, None if standing_stored is None else results.decode(standing_stored), version or ""
             carried = standing_stored if change.conflict else stored
-            answer = await self.books.swap("settle", ref, version, change.record, rules, stored=carried)
+            answer = await self.books.swap(
+                "settle", ref, version, change.record, rules, stored=carried, replicas=replicas
+            )
             if isinstance(answer, str):
                 self._note(change, told)
                 kept = told.result if carried is stored else results.decode(carried) if carried else None

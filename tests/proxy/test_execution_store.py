@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from ledger.key import Ref
 from ledger.records import Completed, InFlight
+from ledger.store import Held, Present, Write, Written
+from ledger.stores.memory import MemoryStore
 from policies.model import Timeouts
 from tests.proxy.gate import Wrong
 from tests.proxy.rows import EXECUTED, IN_FLIGHT, LOST, REPLAYED, STORE_DOWN, TIMED_OUT, UNKNOWN
 from tests.proxy.scripted import Answers, Cuts, Hangs
 from tests.proxy.virtual import in_virtual_time, now, until
-from tests.proxy.world import POLICY, arrival, field, told, world
+from tests.proxy.world import POLICY, arrival, clock_ms, field, told, world
 
 FORWARDS = replace(POLICY, store_down="forward")
 
@@ -236,3 +239,26 @@ async def test_lost_call_is_not_forwarded_when_it_is_asked_for_again() -> None:
         for process in (story.a, story.b) * 5:
             assert told(await process.answer()) == UNKNOWN
         assert story.tool.executed == 1
+
+
+class Watched(MemoryStore):
+    """A memory store that notes how many replicas each write asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(clock_ms)
+        self.asked: list[tuple[str, int]] = []
+
+    async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | Held | None:
+        """See `ledger.store.Store.swap`."""
+        self.asked.append((write.phase, write.replicas))
+        return await super().swap(ref, expected, write)
+
+
+@pytest.mark.fault(41)
+@in_virtual_time
+async def test_claim_and_result_both_ask_for_the_replicas_that_the_policy_names() -> None:
+    """What must survive a failover is the claim, and the result that ends it."""
+    store = Watched()
+    async with world(store) as story:
+        await story.a.answer(arrival(policy=replace(POLICY, replicas=2)))
+    assert store.asked == [("in_flight", 2), ("completed", 2)]
