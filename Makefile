@@ -44,6 +44,7 @@ check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
 	step types   $(BIN)/mypy; \
 	step imports $(BIN)/lint-imports --no-logo; \
 	step YAML    $(BIN)/yamllint --strict .; \
+	step policies $(BIN)/holdfast policy test policies; \
 	step project $(PYTEST) tests/test_project.py tests/test_faults.py tests/test_links.py tests/test_docs.py; \
 	exit $$failed
 

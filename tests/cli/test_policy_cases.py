@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,14 @@ def test_nothing_is_played_where_something_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(PolicyErrors) as raised:
         play_all([good, bad, str(tmp_path / "gone.yaml")])
     assert [fault.field for fault in raised.value.faults] == ["mode", ""]
+
+
+def test_example_of_the_documentation_holds(tmp_path: Path) -> None:
+    """For the shipped policies, as it says."""
+    root = Path(__file__).parents[2]
+    (example,) = re.findall(r"```yaml\n([^`]*kind: PolicyTest[^`]*)```", (root / "docs" / "policies.md").read_text())
+    shutil.copy(root / "policies" / "create_ticket.yaml", tmp_path)
+    (tmp_path / "cases.yaml").write_text(example)
+    results = play_all([str(tmp_path)])
+    assert len(results) == 2
+    assert not failures(results)

@@ -17,6 +17,7 @@ from policies.schema import rendered, schema
 
 FOLDER = Path(__file__).parents[2] / "policies"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
+CASES = sorted(FOLDER.glob("tests/*.yaml"))
 HEAD = "apiVersion: holdfast.dev/v1\nkind: ToolPolicy\ntool: t\n"
 
 
@@ -42,6 +43,15 @@ def test_shipped_policy_satisfies_the_schema_that_it_names(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# yaml-language-server: $schema=./schema.json\n")
     assert not complaints(text)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_shipped_cases_satisfy_the_schema_that_they_name(path: Path) -> None:
+    """As policies do; and every shipped policy has some."""
+    text = path.read_text()
+    assert text.startswith("# yaml-language-server: $schema=../schema.json\n")
+    assert not complaints(text)
+    assert [case.name for case in CASES] == [policy.name for policy in SHIPPED]
 
 
 def test_every_field_has_a_description_and_a_default() -> None:
