@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from cli.exits import Conflict, Exit
+from ledger.sealing import Sealing, read_key
 from ledger.store import Store, UnfitStore
 from ledger.stores.open import DEADLINE_MS, KINDS, open_store
 from policies.faults import PolicyErrors
@@ -77,10 +78,15 @@ class Address(click.ParamType[tuple[str, int]]):
 @click.option(
     "--log-key-file", type=click.Path(exists=True, dir_okay=False), help="Secret that keys the hashes in logs."
 )
+@click.option(
+    "--encryption-key-file", "encryption_key_files", type=click.Path(exists=True, dir_okay=False), multiple=True,
+    help="Key that results are encrypted with in the store, in a file: 32 bytes, hexadecimal or base64. "
+    "Given again: older keys, which still open.",
+)  # fmt: skip
 def proxy(
     policies: str, upstream: str, listen: tuple[str, int], health: tuple[str, int], admin: tuple[str, int],
     admin_token_file: str | None, store: str, lease: int, grace: int, drain_accept: int, log_level: str,
-    log_key_file: str | None,
+    log_key_file: str | None, encryption_key_files: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Guard the tools behind UPSTREAM: each call is forwarded once, however often it is asked for.
 
@@ -97,6 +103,7 @@ def proxy(
         admin_token_file=admin_token_file, lease_ms=lease, grace_ms=grace, drain_accept_ms=drain_accept,
         log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
         log_key=Path(log_key_file).read_bytes().strip() if log_key_file else b"",
+        encryption_keys=_encryption_keys(encryption_key_files),
     )  # fmt: skip
     if admin_token_file is not None:
         _check_token(admin_token_file)
@@ -117,6 +124,22 @@ def _check_token(path: str) -> None:
         Tokens(path)
     except (OSError, ValueError) as error:
         raise click.BadParameter(str(error), param_hint="--admin-token-file") from None
+
+
+def _encryption_keys(paths: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return the keys of some files, or fail as click does; no key is ever shown."""
+    keys = []
+    for path in paths:
+        try:
+            keys.append(read_key(Path(path).read_bytes()))
+        except ValueError as error:
+            raise click.BadParameter(f"{path}: {error}", param_hint="--encryption-key-file") from None
+    try:
+        if keys:
+            Sealing(keys)  # so that a library that is missing is said now
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    return tuple(keys)
 
 
 def _checked(upstream: str, store: str) -> Store:

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
+from ledger.sealing import Sealing
 from ledger.store import Store, StoreUnavailable, UnfitStore
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
@@ -58,6 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     drain_accept_ms: int = 0
     log_level: Level = "info"
     log_key: bytes = b""
+    encryption_keys: tuple[bytes, ...] = ()
 
 
 class Proxy:
@@ -74,7 +76,8 @@ class Proxy:
         self._live = LivePolicies(settings.policies, on_loaded=self._loaded, on_rejected=self._rejected)
         self.metrics.policy_generation.set(self._live.current.generation)
         self._upstream = Upstream()
-        books = Books(store, self.metrics, ids(), settings.lease_ms)
+        sealing = Sealing(settings.encryption_keys) if settings.encryption_keys else None
+        books = Books(store, self.metrics, ids(), settings.lease_ms, sealing)
         self.works = Works(books, self._upstream, self.metrics, self.log)
         self._port = DataPort(
             self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream)

@@ -15,6 +15,7 @@ from ledger import records, result, writes
 from ledger.key import Ref
 from ledger.records import CorruptRecord, InFlight, Record
 from ledger.result import Result
+from ledger.sealing import Sealing, Unsealable, is_sealed
 from ledger.store import Beat, Held, Page, Phase, Present, Store, UnknownCount, Write, Written
 from policies.model import ResultRules
 from proxy.metrics import Metrics
@@ -23,7 +24,8 @@ Got = TypeVar("Got")
 
 
 class Standing(Struct, frozen=True):
-    """What stands at a place, read. `stored` is the result as it is kept, for writing it back unread."""
+    """What stands at a place, read. `stored` is the result for writing it back: opened, if it was encrypted and can
+    be."""
 
     version: str
     record: Record
@@ -32,8 +34,8 @@ class Standing(Struct, frozen=True):
 
     @property
     def result(self) -> Result | None:
-        """The stored reply, if there is one. Raises `CorruptRecord`."""
-        return None if self.stored is None else result.decode(self.stored)
+        """The stored reply, if there is one that can be read here. Raises `CorruptRecord`."""
+        return readable(self.stored)
 
 
 class Holder(Struct, frozen=True):
@@ -46,12 +48,18 @@ class Holder(Struct, frozen=True):
 
 
 class Books:
-    """Swaps, reads and renewals of records. `new_id` yields values never used before: tokens and versions."""
+    """Swaps, reads and renewals of records. `new_id` yields values never used before: tokens and versions; `sealing`
+    encrypts results on their way to the store. One that cannot be opened is told to `unopened`, with the operation and
+    why, and goes on as it is: it is there, and nobody here can read it."""
 
-    def __init__(self, store: Store, metrics: Metrics, new_id: Callable[[], str], lease_ms: int) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, new_id: Callable[[], str], lease_ms: int, sealing: Sealing | None = None
+    ) -> None:
         self.store = store
         self.new_id = new_id
         self.lease_ms = lease_ms
+        self.unopened: Callable[[str, str], None] = lambda _operation, _why: None
+        self._sealing = sealing
         self._metrics = metrics
         self._durations = metrics.store_duration
 
@@ -73,6 +81,8 @@ class Books:
         Returns the new version, or what stands there instead (None: nothing). Raises `StoreUnavailable`, after which
         the write may or may not have happened, and `CorruptRecord`.
         """
+        if stored is not None and self._sealing is not None and not is_sealed(stored):
+            stored = self._sealing.seal(ref.operation, stored)
         write = writes.write_of(record, version or self.new_id(), rules, self.lease_ms, stored, replicas=replicas)
         return cast("Coroutine[Any, Any, str | Standing | None]", self._swap(op, ref, expected, write))
 
@@ -89,18 +99,18 @@ class Books:
         if isinstance(answer, Written):
             return write.version
         if isinstance(answer, Held):
-            return _holder(answer, ref)
-        return None if answer is None else _standing(answer, ref)
+            return self._holder(answer, ref)
+        return None if answer is None else self._standing(answer, ref)
 
     async def read(self, ref: Ref) -> Standing | None:
         """Return what stands at `ref`."""
         present = await self._timed("read", self.store.read(ref))
-        return None if present is None else _standing(present, ref)
+        return None if present is None else self._standing(present, ref)
 
     async def watch(self, ref: Ref) -> Standing | None:
         """Subscribe to the next change at `ref`, then return what stands there."""
         present = await self._timed("watch", self.store.watch(ref))
-        return None if present is None else _standing(present, ref)
+        return None if present is None else self._standing(present, ref)
 
     async def renew(self, ref: Ref, version: str) -> bool:
         """Extend a lease; say whether `version` still stood."""
@@ -138,18 +148,33 @@ class Books:
         """End the refusal after lost memory."""
         await self._timed("accept", self.store.accept())
 
+    def _standing(self, present: Present, ref: Ref) -> Standing:
+        stored = present.result
+        record = records.decode(present.record, ref.operation)
+        if stored is not None and is_sealed(stored):
+            stored = self._opened(ref.operation, stored)
+        return Standing(present.version, record, stored, present.lease_left_ms)
 
-def _standing(present: Present, ref: Ref) -> Standing:
-    return Standing(
-        present.version, records.decode(present.record, ref.operation), present.result, present.lease_left_ms
-    )
+    def _opened(self, operation: str, stored: bytes) -> bytes:
+        if self._sealing is None:
+            self.unopened(operation, "it is encrypted, and no key was given")
+            return stored
+        try:
+            return self._sealing.open(operation, stored)
+        except Unsealable as error:
+            self.unopened(operation, str(error))
+            return stored
+
+    def _holder(self, held: Held, ref: Ref) -> Holder:
+        """Return the holder; one that cannot be read holds all the same."""
+        if held.present is None:
+            return Holder(held.operation, None)
+        try:
+            return Holder(held.operation, self._standing(held.present, Ref(ref.scope, held.operation)))
+        except CorruptRecord as error:
+            return Holder(held.operation, None, str(error))
 
 
-def _holder(held: Held, ref: Ref) -> Holder:
-    """Return the holder; one that cannot be read holds all the same."""
-    if held.present is None:
-        return Holder(held.operation, None)
-    try:
-        return Holder(held.operation, _standing(held.present, Ref(ref.scope, held.operation)))
-    except CorruptRecord as error:
-        return Holder(held.operation, None, str(error))
+def readable(stored: bytes | None) -> Result | None:
+    """Return a stored reply, if there is one that can be read here. Raises `CorruptRecord`."""
+    return None if stored is None or is_sealed(stored) else result.decode(stored)

@@ -20,7 +20,7 @@ from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
 from policies.model import ResultRules, Retry, ToolPolicy
 from proxy.arrival import Arrival
-from proxy.books import Books, Standing
+from proxy.books import Books, Standing, readable
 from proxy.forward import Forward
 from proxy.log import Log
 from proxy.metrics import Metrics
@@ -68,6 +68,7 @@ class Works:
         self.wakeups = wakeups or Wakeups()
         self.outbox = Outbox(self._deliver, metrics, log)
         self.prober = Prober(self, lambda _: None)
+        books.unopened = self._unopened
         if wakeups is None:
             books.store.listen(self.wakeups.heard)
 
@@ -206,6 +207,9 @@ class Works:
         """Tell that what stands at `ref` cannot be read; nobody takes it for nothing."""
         self.log.event(event, level="error", operation=ref.operation, detail=str(error))
 
+    def _unopened(self, operation: str, why: str) -> None:
+        self.log.event("result.sealed", level="error", operation=operation, detail=why)
+
     def remember(self, record: Record | None, result: Result | None, policy: ToolPolicy) -> None:
         """Keep a completed result near."""
         if isinstance(record, Completed) and result is not None:
@@ -228,14 +232,14 @@ class Works:
         for _ in range(SWAPS_MAX):
             change = transitions.apply(record, told.event, self.now_ms())
             if not isinstance(change, Changed):
-                return record, None if standing_stored is None else results.decode(standing_stored), version or ""
+                return record, readable(standing_stored), version or ""
             carried = standing_stored if change.conflict else stored
             answer = await self.books.swap(
                 "settle", ref, version, change.record, rules, stored=carried, replicas=replicas
             )
             if isinstance(answer, str):
                 self._note(change, told)
-                kept = told.result if carried is stored else results.decode(carried) if carried else None
+                kept = told.result if carried is stored else readable(carried)
                 return change.record, kept, answer
             if answer is None:
                 self._claim_lost(record)
