@@ -98,3 +98,57 @@ def test_end_can_be_looked_at_earlier(tmp_path: Path) -> None:
     """While the tool is still at work."""
     result, _ = played(tmp_path, "", "until: 5s\nreplies: [{after: 10s}]\nrequests: [{hangUp: 1s}]\n")
     assert result.states == ("in-flight",)
+
+
+def test_observed_calls_are_all_forwarded(tmp_path: Path) -> None:
+    """Each caller gets the tool's own answer."""
+    result, _ = played(tmp_path, "mode: observe", "requests: [{}, {}]\nreplies: [{body: {id: 1}}, {body: {id: 2}}]\n")
+    assert told(result) == [(200, "observed"), (200, "observed")]
+    assert [one.body for one in result.answers if one] == [b'{"id":1}', b'{"id":2}']
+    assert result.calls == 2
+
+
+def test_tool_is_launched_for_one_tenant(tmp_path: Path) -> None:
+    """And denied to the others, under the same name."""
+    policy = """
+    match: {path: /tools/act, tenants: [acme]}
+    key: {tenant: header:X-Tenant-Id}
+    ---
+    apiVersion: holdfast.dev/v1
+    kind: ToolPolicy
+    tool: act
+    mode: deny
+    """
+    case = """
+    requests:
+      - {headers: {X-Tenant-Id: acme}, expect: {status: 200, outcome: executed}}
+      - {headers: {X-Tenant-Id: globex}, expect: {status: 403, problem: denied}}
+      - {expect: {status: 400, problem: key-missing}}
+    expect: {calls: 1, state: completed}
+    """
+    assert not played(tmp_path, policy, case)[1]
+
+
+def test_effect_key_may_be_the_only_identity(tmp_path: Path) -> None:
+    """Of calls that come without ids: the second one gets the first one's result."""
+    policy = "key: {onMissing: effect}\neffectKey: {fields: [body:/a], scope: tenant}\n"
+    case = """
+    requests:
+      - {headers: {X-Run-Id: ""}, expect: {status: 200, outcome: executed}}
+      - {headers: {X-Run-Id: ""}, expect: {status: 200, outcome: replayed}}
+      - {headers: {X-Run-Id: ""}, body: {a: 2}, expect: {status: 200, outcome: executed}}
+    expect: {calls: 2, state: [completed, completed]}
+    """
+    assert not played(tmp_path, policy, case)[1]
+
+
+def test_reused_ids_can_be_told_apart(tmp_path: Path) -> None:
+    """Where a provider is known to reuse them."""
+    case = """
+    requests:
+      - {expect: {outcome: executed}}
+      - {body: {a: 2}, expect: {outcome: executed}}
+      - {expect: {outcome: replayed}}
+    expect: {calls: 2}
+    """
+    assert not played(tmp_path, "key: {onReuse: separate}", case)[1]
