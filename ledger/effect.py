@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 import rfc8785
 from msgspec import Struct
 
-from ledger.fingerprint import INTEGER_MAX, NOT_PLAIN, NotCanonical, decimal, members, read_plain
+from ledger.fingerprint import FLOAT_DIGITS_MAX, FLOAT_MIN, NOT_PLAIN, NotCanonical, members, read_plain
 from policies.selector import MISSING
 
 EFFECT_BITS = 160
 """As for operations: no two effects of a deployment ever meet by chance."""
+
+WHOLE_DIGITS_MAX = 400
+"""Whole numbers up to here are the same with an exponent as without; `1e999999999` must not become a gigabyte."""
+
+FLOAT_MAX = sys.float_info.max
 
 
 class Part(Struct, frozen=True):
@@ -80,11 +86,21 @@ def read(body: bytes) -> Any:
 
 
 def _number(digits: str) -> int | float | Decimal:
+    """Return a number with a fraction or an exponent by its value, however it was written: `1.0` and `1e0` as 1."""
     try:
-        number = decimal(digits)
-    except NotCanonical:
-        return Decimal(digits)
-    return int(number) if number.is_integer() and abs(number) <= INTEGER_MAX else number
+        exact = Decimal(digits)
+    except InvalidOperation:
+        raise NotCanonical from None  # an exponent that nothing can hold
+    sign, figures, power = exact.as_tuple()
+    kept = "".join(map(str, figures)).rstrip("0")
+    if not kept:
+        return 0
+    power = int(power) + len(figures) - len(kept)
+    if power >= 0 and exact.adjusted() < WHOLE_DIGITS_MAX:
+        return int(exact)
+    if len(kept) <= FLOAT_DIGITS_MAX and FLOAT_MIN <= abs(float(exact)) <= FLOAT_MAX:
+        return float(exact)
+    return Decimal(f"{'-' * sign}{kept}e{power}")  # doubles would conflate it with its neighbours
 
 
 def _no_constant(_: str) -> float:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ledger.effect import Part, effect_key, json_part, read, text_part
+from ledger.effect import WHOLE_DIGITS_MAX, Part, effect_key, json_part, read, text_part
 from policies.selector import MISSING
 
 SUBJECT = "body:/subject"
@@ -44,6 +46,11 @@ def key_of(
         (b'{"v": 12345678901234567890}', b'{"v":12345678901234567890}'),
         (b'{"v": [1.0, 12345678901234567890]}', b'{"v":[1,12345678901234567890]}'),
         (b'{"v": 0.12345678901234567890}', b'{"v":0.12345678901234567890, "w": 2}'),
+        (b'{"v": -0.0}', b'{"v":0}'),
+        (b'{"v": 9007199254740993.0}', b'{"v":9007199254740993}'),
+        (b'{"v": 1e20}', b'{"v":100000000000000000000}'),
+        (b'{"v": 0.1000000000000000000000}', b'{"v":1e-1}'),
+        (b'{"v": 10e400}', b'{"v":1e401}'),
     ],
 )  # fmt: skip
 def test_same_value_in_other_spelling_is_the_same_effect(one: bytes, other: bytes) -> None:
@@ -64,6 +71,12 @@ def test_same_value_in_other_spelling_is_the_same_effect(one: bytes, other: byte
         (b'{"v": 12345678901234567890}', b'{"v": 12345678901234567891}'),
         (b'{"v": 0.1}', b'{"v": 0.10000000000000000001}'),
         (b'{"v": 1e-400}', b'{"v": 0}'),
+        (b'{"v": 1e400}', b'{"v": 2e400}'),
+        (b'{"v": 1e400}', b'{"v": -1e400}'),
+        (b'{"v": 1e400}', b'{"v": null}'),
+        (b'{"v": [1e400, null]}', b'{"v": [null, 1e400]}'),
+        (b'{"v": 18446744073709551616}', b'{"v": 18446744073709551617}'),
+        (b'{"v": %s}' % (b"1" * 500), b'{"v": %s}' % (b"1" * 501)),
     ],
 )
 def test_other_value_is_another_effect(one: bytes, other: bytes) -> None:
@@ -79,6 +92,70 @@ def test_whose_and_where_is_part_of_the_effect() -> None:
         key_of(body, within="t2"), key_of(body, tenant="-send", tool="_email"),
     }  # fmt: skip
     assert len(keys) == 6
+
+
+def test_key_is_what_it_was_and_always_as_long() -> None:
+    """Another version computes the same, or a duplicate would get through at every upgrade."""
+    parts = [Part(SUBJECT, "jcs", b'"printer"'), text_part("header:X-Region", "eu")]
+    assert effect_key("acme", "create_ticket", "thread", "thread_7QpK", parts) == KNOWN
+    assert len(effect_key("", "", "tenant", "", [Part(SUBJECT, "jcs", b"x" * 100_000)])) == len(KNOWN)
+
+
+KNOWN = "efd8698d175f9e29c580f4d8276ff9cd4b097f0d"
+
+
+@given(st.lists(st.binary(max_size=4), min_size=1, max_size=5), st.data())
+def test_bytes_never_move_from_one_part_to_the_next(pieces: list[bytes], data: st.DataObject) -> None:
+    """The same bytes, cut at other places, are other values."""
+    whole = b"".join(pieces)
+    places = st.lists(st.integers(0, len(whole)), min_size=len(pieces) - 1, max_size=len(pieces) - 1)
+    bounds = [0, *sorted(data.draw(places)), len(whole)]
+    others = [whole[begin:end] for begin, end in itertools.pairwise(bounds)]
+    one, other = (effect_key("-", "t", "run", "r", [Part("", "", piece) for piece in cut]) for cut in (pieces, others))
+    assert (one == other) is (pieces == others)
+
+
+def test_source_and_form_tell_equal_bytes_apart() -> None:
+    """A header's `42` is no body's, nor another header's, nor the number."""
+    parts = [text_part("header:X", "42"), text_part("header:Y", "42"), json_part("header:X", 42), json_part("b", "42")]
+    assert len({effect_key("-", "t", "run", "r", [part]) for part in parts if part is not None}) == 4
+
+
+@given(st.binary(max_size=8), st.binary(max_size=8))
+def test_header_fields_are_compared_byte_for_byte(one: bytes, other: bytes) -> None:
+    """Neither case nor white space nor encoding is touched, nor must it be UTF-8; a tenant's or thread's neither."""
+    texts = [raw.decode("utf-8", "surrogateescape") for raw in (one, other)]
+    assert [text_part("header:X", text).data for text in texts] == [one, other]
+    keys = [effect_key(text, "t", "run", text, [text_part("header:X", text)]) for text in texts]
+    assert (keys[0] == keys[1]) is (one == other)
+
+
+@given(texts)
+def test_quick_way_for_plain_text_is_the_canonical_one(text: str) -> None:
+    """A tenth of the time, the same bytes."""
+    assert json_part(SUBJECT, text) == Part(SUBJECT, "jcs", rfc8785.dumps(text))
+
+
+_digits = st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+
+
+@given(_digits, _digits)
+def test_numbers_are_one_effect_exactly_if_they_are_equal(one: str, other: str) -> None:
+    """However long, however small, beyond a double's range too: to be answered with the result of another amount would
+    be worse than a second execution."""
+    assume(max(abs(Decimal(digits).adjusted()) for digits in (one, other)) < WHOLE_DIGITS_MAX)
+    same = Decimal(one) == Decimal(other)
+    for body in ('{"v": %s}', '{"v": [%s, 1152921504606846976]}'):
+        assert (key_of((body % one).encode()) == key_of((body % other).encode())) is same
+
+
+@given(_digits, st.integers(0, 30))
+def test_zeros_at_the_end_of_a_fraction_do_not_matter(digits: str, zeros: int) -> None:
+    """`1.50` is `1.5`, also where a double would not hold it."""
+    head, e, power = digits.partition("e")
+    longer = head + ("" if "." in head else ".0") + "0" * zeros + e + power
+    assume("E" not in digits)
+    assert key_of(b'{"v": %s}' % digits.encode()) == key_of(b'{"v": %s}' % longer.encode())
 
 
 @pytest.mark.fault(50)
@@ -125,7 +202,17 @@ def _typed(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"no JSON", b'{"v": 1, "v": 2}', b'{"v": NaN}', b'{"v": "\xff"}', b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"no JSON",
+        b'{"v": 1, "v": 2}',
+        b'{"v": NaN}',
+        b'{"v": "\xff"}',
+        b"[" * 100_000,
+        b"1" * 5_000,
+        b"1.5e99999999999999999999",
+    ],
 )
 def test_body_that_could_be_read_in_two_ways_has_no_fields(body: bytes) -> None:
     """Whose doubled member counts, nobody knows: there is no effect key then."""
