@@ -117,11 +117,9 @@ def build(settings: Settings) -> ToolPolicy:
         part, _, name = leaf.target.rpartition(".")
         below[part][name] = value
     upstream, probe = below["upstream"], below["unknown.probe"]
-    del upstream["preset"]
+    del upstream["preset"], probe["trust"]  # the rules have seen to it that a time goes with trust: after
     header, body = upstream.pop("idempotency_header"), upstream.pop("idempotency_body")
     upstream["idempotency"] = header or body
-    if probe.pop("trust") != "after":
-        probe["free_after_ms"] = None
     for name, (optional, needed) in OPTIONAL.items():
         above, _, field = name.rpartition(".")
         below[above][field] = None if below[name][needed] is None else optional(**below[name])

@@ -94,6 +94,14 @@ def test_probe_is_told_from_a_call(tmp_path: Path) -> None:
     assert (result.calls, result.probes, result.states) == (1, 2, ("completed",))
 
 
+def test_end_is_looked_at_once_nothing_is_under_way(tmp_path: Path) -> None:
+    """The tool's late answer is awaited, though every caller has been answered."""
+    policy = "timeouts: {upstream: 5s, hold: 5s}\n"
+    result, _ = played(tmp_path, policy, "replies: [{after: 2m}]\nrequests: [{}]\n")
+    assert told(result) == [(504, "unknown")]
+    assert result.states == ("completed",)
+
+
 def test_end_can_be_looked_at_earlier(tmp_path: Path) -> None:
     """While the tool is still at work."""
     result, _ = played(tmp_path, "", "until: 5s\nreplies: [{after: 10s}]\nrequests: [{hangUp: 1s}]\n")
