@@ -6,7 +6,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ledger.store import Store
 
-KINDS = "sqlite:///PATH (absolute), redis://HOST:PORT/DB, rediss://HOST:PORT/DB or memory://"
+KINDS = (
+    "sqlite:///PATH (absolute), redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,…/NAME, redis+cluster://HOST:PORT,…,"
+    " each with rediss for TLS, unix:///SOCKET or memory://"
+)
 DEADLINE_MS = 1_000
 """Within this every call is answered, or fails with `StoreUnavailable` (contract, section 6)."""
 
@@ -15,12 +18,15 @@ class BadStoreUrl(ValueError):
     """The URL names no store that this program has. The message names the flag and the remedy, never a password."""
 
 
-def open_store(url: str, *, deadline_ms: int = DEADLINE_MS) -> Store:
-    """Return the store that `url` names, not started yet. Raises `BadStoreUrl`."""
+def open_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: str | None = None) -> Store:
+    """Return the store that `url` names, not started yet; `password_file` holds the password for a Redis. Raises
+    `BadStoreUrl`."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
         raise BadStoreUrl(f"--store is not a URL ({error}): give {KINDS}") from None
+    if password_file is not None and parts.scheme in {"memory", "sqlite"}:
+        raise BadStoreUrl(f"--store {parts.scheme} has no password: take --store-password-file away, or give {KINDS}")
     match parts.scheme:
         case "memory":
             if parts.netloc or parts.path or parts.query or parts.fragment:
@@ -32,14 +38,28 @@ def open_store(url: str, *, deadline_ms: int = DEADLINE_MS) -> Store:
             from ledger.stores.sqlite import SqliteStore
 
             return SqliteStore(_path_of(parts), deadline_ms=deadline_ms)
-        case "redis" | "rediss":
-            from ledger.stores.redis import RedisStore
-
-            return RedisStore(url, deadline_ms=deadline_ms)
+        case "redis" | "rediss" | "unix" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster":
+            return _redis(url, deadline_ms, password_file)
         case "":
             raise BadStoreUrl(f"--store has no scheme: give {KINDS}")
         case other:
             raise BadStoreUrl(f"--store does not know {other}:// URLs: give {KINDS}")
+
+
+def _redis(url: str, deadline_ms: int, password_file: str | None) -> Store:
+    from ledger.stores.redis_url import parse
+
+    try:
+        parsed = parse(url, password_file)
+    except ValueError as error:
+        raise BadStoreUrl(f"--store makes no sense: {error}; give {KINDS}") from None
+    if parsed.topology == "cluster":
+        from ledger.stores.redis_cluster import RedisClusterStore
+
+        return RedisClusterStore(parsed, deadline_ms=deadline_ms)
+    from ledger.stores.redis import RedisStore
+
+    return RedisStore(parsed, deadline_ms=deadline_ms)
 
 
 def _path_of(parts: SplitResult) -> str:

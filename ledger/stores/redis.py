@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ledger.key import Ref
 from ledger.store import Beat, Held, Listener, Page, Phase, Present, StoreUnavailable, UnknownCount, Write, Written
-from ledger.stores.redis_address import CONNECT_S, Address
+from ledger.stores.redis_address import CONNECT_S, Address, address_of
 from ledger.stores.redis_beats import Beats
 from ledger.stores.redis_fitness import Fitness, examine
 from ledger.stores.redis_link import Link
@@ -25,6 +25,7 @@ from ledger.stores.redis_scopes import Scopes
 from ledger.stores.redis_scripts import READ, RENEW, SWAP, ScopeKeys
 from ledger.stores.redis_swap import pack_swap
 from ledger.stores.redis_sweep import Sweep
+from ledger.stores.redis_url import StoreUrl, parse
 from ledger.stores.redis_wakeups import Wakeups
 from ledger.stores.redis_wire import Line
 
@@ -38,16 +39,18 @@ _WRITTEN = Written()
 
 
 class RedisStore:
-    """The port of `ledger.store` on the server that `url` names (see `redis_address`); `deadline_ms` bounds every call.
+    """The port of `ledger.store` on the server that `url` means (see `redis_url`, and `redis_cluster` for clusters);
+    `deadline_ms` bounds every call.
 
     Raises ValueError for a URL that makes no sense.
     """
 
     name = "redis"
 
-    def __init__(self, url: str, *, deadline_ms: int = 1000) -> None:
+    def __init__(self, url: str | StoreUrl | Address, *, deadline_ms: int = 1000) -> None:
         self._deadline_s = deadline_ms / 1000
-        self._address = Address(url, self._deadline_s)
+        parsed = parse(url) if isinstance(url, str) else url
+        self._address = address_of(parsed, self._deadline_s) if isinstance(parsed, StoreUrl) else parsed
         self._link = Link(self._open, self._deadline_s)
         self._wakeups = Wakeups(self._address, self._deadline_s)
         self._runner = Runner(self._link, self._address.where, self._deadline_s)
@@ -71,9 +74,19 @@ class RedisStore:
     async def start(self) -> None:
         """See `ledger.store.Store.start`. May be called again after it failed."""
         await self._link.start()
+        self._address.look_out(self._moved)
+
+    def _moved(self, where: str) -> None:
+        for part in (self._link, self._replicated, self._wakeups):
+            part.follow(where)
+
+    def check_kept(self) -> None:
+        """Raise `StoreUnavailable` before the start and after the end."""
+        self._link.check_kept()
 
     async def close(self) -> None:
         """See `ledger.store.Store.close`."""
+        await self._address.close()
         await self._wakeups.close()
         await self._replicated.close()
         await self._link.close()
@@ -83,7 +96,7 @@ class RedisStore:
         line = await self._address.open()
         try:
             async with asyncio.timeout(CONNECT_S):
-                self._fitness = await examine(line)
+                self._fitness = await examine(line, self._address.topology)
                 await self._scopes.carry_over(line)
                 await self._beats.look_back(line)
             if self._beats.holding_back:

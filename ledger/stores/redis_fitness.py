@@ -12,8 +12,9 @@ import asyncio
 from msgspec import Struct
 
 from ledger.store import StoreUnavailable, UnfitStore
-from ledger.stores.redis_errors import ErrorReply, unavailable
+from ledger.stores.redis_errors import raise_if_refused
 from ledger.stores.redis_scripts import ALL, CHANNEL
+from ledger.stores.redis_url import Topology
 from ledger.stores.redis_wire import Line, Reply, pack
 
 OLDEST = (6, 2)
@@ -34,8 +35,9 @@ class Fitness(Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def judge(facts: Facts, where: str) -> Fitness:
-    """Return the fitness of the server at `where`. Raises UnfitStore, with the remedy, or StoreUnavailable."""
+def judge(facts: Facts, where: str, topology: Topology = "single") -> Fitness:
+    """Return the fitness of the server at `where`, which the store's URL means to be part of such a topology. Raises
+    UnfitStore, with the remedy, or StoreUnavailable."""
     info = facts.info
     version = info.get("redis_version", "0")
     policy = info.get("maxmemory_policy") or facts.config.get("maxmemory-policy", "unknown")
@@ -44,11 +46,17 @@ def judge(facts: Facts, where: str) -> Fitness:
     if tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < OLDEST:
         raise UnfitStore(f"redis at {where} is version {version}: Holdfast needs 6.2 or newer, or Valkey")
     if info.get("redis_mode") == "sentinel":
-        raise UnfitStore(f"redis at {where} is a Sentinel: give the address of the server that it watches")
-    if info.get("cluster_enabled", "0") != "0":
-        raise UnfitStore(f"redis at {where} is a node of a cluster: give a single server")
+        raise UnfitStore(f"redis at {where} is a Sentinel: give redis+sentinel://{where}/NAME")
+    if (info.get("cluster_enabled", "0") != "0") != (topology == "cluster"):
+        raise UnfitStore(
+            f"redis at {where} is a node of a cluster: give redis+cluster://{where}"
+            if topology != "cluster"
+            else f"redis at {where} is not in cluster mode: give redis://{where}"
+        )
     if info.get("role", "master") != "master":
         primary = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
+        if topology != "single":  # who sent us there will hear, too: asked again, it says another
+            raise StoreUnavailable(f"redis at {where} is a replica of {primary} by now, or still")
         raise UnfitStore(f"redis at {where} is a replica: give the address of its primary, {primary}")
     if policy != "noeviction":
         raise UnfitStore(
@@ -86,7 +94,7 @@ def _warnings(facts: Facts) -> list[str]:
     return warnings
 
 
-async def examine(line: Line) -> Fitness:
+async def examine(line: Line, topology: Topology = "single") -> Fitness:
     """Ask the server at the other end, and leave our scripts with it. Raises UnfitStore or StoreUnavailable."""
     asked = [b"INFO", b"CONFIG GET maxmemory-policy", b"CONFIG GET appendfsync", b"CONFIG GET save"]
     questions = [line.send(pack(tuple(question.split()))) for question in asked]
@@ -95,10 +103,10 @@ async def examine(line: Line) -> Fitness:
     needed.append(line.send(pack((b"PUBLISH", CHANNEL, b""))))
     line.send(pack((b"CLIENT", b"SETNAME", b"holdfast")))  # for CLIENT LIST; it may be forbidden
     info, *configs = await asyncio.gather(*questions)
-    _raise_if_refused(info, line.where)
-    fitness = judge(_facts(info, configs), line.where)
+    raise_if_refused(info, line.where)
+    fitness = judge(_facts(info, configs), line.where, topology)
     for reply in await asyncio.gather(*needed):
-        _raise_if_refused(reply, line.where)
+        raise_if_refused(reply, line.where)
     return fitness
 
 
@@ -109,15 +117,3 @@ def _facts(info: bytes, configs: list[Reply]) -> Facts:
             config |= {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
     lines = (text.partition(":") for text in info.decode("utf-8", "replace").splitlines())
     return Facts({name: value for name, colon, value in lines if colon}, config)
-
-
-def _raise_if_refused(reply: Reply, where: str) -> None:
-    match reply:
-        case ErrorReply():
-            raise unavailable(reply, where)
-        case StoreUnavailable():
-            raise reply
-        case Exception():
-            raise StoreUnavailable(f"redis at {where}: {reply}")
-        case _:
-            pass

@@ -120,6 +120,11 @@ class Link:
                 return reply
         raise StoreUnavailable(f"redis: the connection was lost twice with the same command under way ({reply})")
 
+    def follow(self, *places: str) -> None:
+        """Give the present line up unless it leads to one of these places: another one is opened."""
+        if self._line is not None and self._line.where not in places:
+            self._line.drop(f"what it led to is at {', '.join(places)} now")
+
     def drop(self, why: str) -> None:
         """Give the present line up; another one is opened."""
         if self._line is not None:

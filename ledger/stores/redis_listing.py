@@ -59,7 +59,7 @@ class Listing:
         return await self._by_key(at, limit)
 
     async def _by_index(self, at: _Cursor, limit: int) -> Page:
-        turn = Turn()
+        turn = Turn(whole=True)
         turn.cursor = b"%d" % at.at
         scopes = sorted(await self._scopes.next_some(turn))
         parts: list[list[tuple[float, str, bytes]]] = []

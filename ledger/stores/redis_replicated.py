@@ -66,6 +66,10 @@ class Replicated:
             raise StoreUnavailable(f"redis at {self._where}: {have} of {replicas} replicas have the write {within}")
         return reply
 
+    def follow(self, *places: str) -> None:
+        """Send on another connection unless this one leads to one of these places."""
+        self._link.follow(*places)
+
     async def close(self) -> None:
         """Let go of the connection. Swaps under way are finished or fail with `StoreUnavailable`."""
         self._kept = False

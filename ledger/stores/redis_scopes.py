@@ -18,10 +18,12 @@ SCOPES_MAX = 1_000
 
 
 class Turn:
-    """How far somebody who looks at all scopes has come; each such purpose has its own."""
+    """How far somebody who looks at all scopes has come; each such purpose has its own. Where some scopes cannot be
+    had, one that is `whole` fails rather than go on with the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
         self.cursor = b"0"
+        self.whole = whole
 
 
 class Scopes:
@@ -42,6 +44,9 @@ class Scopes:
     async def register(self, scope: str) -> ScopeKeys:
         """Enter `scope`, so that its lapsed leases are found, and return its keys."""
         await self._ask(int, b"SADD", SCOPES, scope)
+        return self._entered(scope)
+
+    def _entered(self, scope: str) -> ScopeKeys:
         keys = keys_of(scope)
         self._registered[scope] = keys
         if len(self._registered) > CACHED_MAX:

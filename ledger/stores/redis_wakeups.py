@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ledger.store import Listener, StoreUnavailable
+from ledger.store import Listener
 from ledger.stores.redis_address import Address
-from ledger.stores.redis_errors import ErrorReply, unavailable
+from ledger.stores.redis_errors import raise_if_refused
 from ledger.stores.redis_link import Link
 from ledger.stores.redis_scripts import CHANNEL
 from ledger.stores.redis_wire import Line, pack
@@ -49,6 +49,10 @@ class Wakeups:
         except TimeoutError:
             self._tried.set()
 
+    def follow(self, *places: str) -> None:
+        """Subscribe anew unless the subscription is at one of these places."""
+        self._link.follow(*places)
+
     async def close(self) -> None:
         """End the subscription."""
         await self._link.close()
@@ -61,7 +65,7 @@ class Wakeups:
         try:
             line = await self._address.open(self._told)
             try:
-                await self._ask_for_channel(line)
+                raise_if_refused(await line.send(pack(("SUBSCRIBE", CHANNEL))), line.where)
             except BaseException:  # cancelled, too: nobody else knows this line yet
                 await line.close()
                 raise
@@ -71,15 +75,6 @@ class Wakeups:
         if again:
             self._watches.tell_all(asyncio.get_running_loop())
         return line
-
-    async def _ask_for_channel(self, line: Line) -> None:
-        match await line.send(pack(("SUBSCRIBE", CHANNEL))):
-            case ErrorReply() as reply:
-                raise unavailable(reply, line.where)
-            case Exception() as reply:
-                raise StoreUnavailable(f"redis at {line.where}: {reply}")
-            case _:
-                pass
 
     def _told(self, message: bytes) -> None:
         self._watches.tell(asyncio.get_running_loop(), (message.decode("utf-8", "surrogateescape"),))

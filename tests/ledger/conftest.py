@@ -12,11 +12,13 @@ import pytest_asyncio
 
 from ledger.store import Store
 from ledger.stores.memory import MemoryStore
-from ledger.stores.redis import RedisStore
+from ledger.stores.open import open_store
+from ledger.stores.redis_errors import CLUSTER_RIGHTS, RIGHTS
 from ledger.stores.sqlite import SqliteStore
 from tests.ledger.redis_server import RedisServer, running
 from tests.ledger.store_bench import SteppedClock, StoreBench, eventually
 from tests.redis_server import any_server, system_server
+from tests.redis_topologies import Cluster, cluster
 
 
 class SteppedBench:
@@ -52,16 +54,17 @@ async def memory_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBen
 
 
 class RedisBench:
-    """Two stores on one server, whose clock nobody can move."""
+    """Two stores that `url` opens on `servers`, whose clock nobody can move."""
 
-    def __init__(self, server: RedisServer) -> None:
-        self.store = RedisStore(server.url, deadline_ms=10_000)
-        self.peer = RedisStore(server.url, deadline_ms=10_000)
-        self._server = server
+    def __init__(self, url: str, *servers: RedisServer) -> None:
+        self.store = open_store(url, deadline_ms=10_000)
+        self.peer = open_store(url, deadline_ms=10_000)
+        self._servers = servers
 
     async def wipe(self) -> None:
         """See `StoreBench.wipe`."""
-        self._server.ask("FLUSHALL")
+        for server in self._servers:
+            server.ask("FLUSHALL")
 
     async def pass_ms(self, ms: int) -> None:
         """Return when the server's clock has gone on."""
@@ -73,16 +76,15 @@ class RedisBench:
         await eventually(passed)
 
     def _server_us(self) -> int:
-        seconds, microseconds = self._server.ask("TIME")
+        seconds, microseconds = self._servers[0].ask("TIME")
         return int(seconds) * 1_000_000 + int(microseconds)
 
 
 @contextlib.asynccontextmanager
-async def redis_bench(request: pytest.FixtureRequest, shared: str = "shared_redis") -> AsyncIterator[StoreBench]:
-    """Yield two stores on an emptied server."""
-    server: RedisServer = request.getfixturevalue(shared)
-    server.ask("FLUSHALL")
-    bench = RedisBench(server)
+async def bench_on(url: str, *servers: RedisServer) -> AsyncIterator[StoreBench]:
+    """Yield two stores on emptied servers."""
+    bench = RedisBench(url, *servers)
+    await bench.wipe()
     await bench.store.start()
     await bench.peer.start()
     yield bench
@@ -90,9 +92,32 @@ async def redis_bench(request: pytest.FixtureRequest, shared: str = "shared_redi
     await bench.peer.close()
 
 
+def redis_bench(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[StoreBench]:
+    """Return two stores on a server, as a user who has exactly the rights that the documentation names."""
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    server.ask("ACL", "SETUSER", "holdfast", "reset", "on", ">pw", "resetchannels", *RIGHTS.split())
+    return bench_on(f"unix://holdfast:pw@{server.path}", server)
+
+
 def system_redis_bench(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[StoreBench]:
-    """Return the same on Debian's Redis."""
-    return redis_bench(request, "shared_system_redis")
+    """Return the same on Debian's Redis, as its default user."""
+    server: RedisServer = request.getfixturevalue("shared_system_redis")
+    return bench_on(server.url, server)
+
+
+def cluster_bench(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[StoreBench]:
+    """Return two stores on a cluster of three, as a user who has exactly the rights that the documentation names."""
+    nodes: Cluster = request.getfixturevalue("shared_cluster")
+    for server in nodes.servers:
+        server.ask("ACL", "SETUSER", "holdfast", "reset", "on", ">pw", "resetchannels", *CLUSTER_RIGHTS.split())
+    return bench_on(nodes.url.replace("://", "://holdfast:pw@"), *nodes.servers)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """One cluster for all tests that leave it whole."""
+    with cluster(any_server()) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")
@@ -144,11 +169,12 @@ store_factories: dict[str, StoreFactory] = {
     "sqlite": sqlite_bench,
     "redis": redis_bench,
     "system-redis": system_redis_bench,
+    "redis-cluster": cluster_bench,
 }
 """A store joins the contract tests by an entry. Its factory may ask `request` for fixtures (`tmp_path`, a server)."""
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite", *REDIS_KINDS])
+@pytest_asyncio.fixture(params=["memory", "sqlite", *REDIS_KINDS, "redis-cluster"])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBench]:
     """Each store in turn, started and empty."""
     async with store_factories[request.param](request) as opened:

@@ -94,8 +94,8 @@ FIT = {
     [
         ({"redis_version": "6.0.16"}, "version 6.0.16: Holdfast needs 6.2 or newer"),
         ({"redis_version": "5.0.7"}, "version 5.0.7"),
-        ({"redis_mode": "sentinel"}, "is a Sentinel: give the address of the server that it watches"),
-        ({"redis_mode": "cluster", "cluster_enabled": "1"}, "is a node of a cluster: give a single server"),
+        ({"redis_mode": "sentinel"}, r"is a Sentinel: give redis\+sentinel://db:6379/NAME"),
+        ({"redis_mode": "cluster", "cluster_enabled": "1"}, r"is a node of a cluster: give redis\+cluster://db:6379"),
         ({"role": "slave", "master_host": "10.0.0.7", "master_port": "6379"}, "is a replica: .*primary, 10.0.0.7:6379"),
         ({"maxmemory_policy": "volatile-lru", "maxmemory": "0"}, "may evict claims .maxmemory-policy volatile-lru"),
     ],

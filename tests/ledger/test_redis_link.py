@@ -11,8 +11,9 @@ import pytest
 
 from ledger.store import Present, StoreUnavailable, Written
 from ledger.stores.redis import RedisStore
-from ledger.stores.redis_address import Address
+from ledger.stores.redis_address import address_of
 from ledger.stores.redis_link import BACKOFF_BASE_S, Link
+from ledger.stores.redis_url import parse
 from ledger.stores.redis_wire import Line
 from tests.ledger.redis_bench import DUE, both_loops, relayed, store_on, works
 from tests.ledger.redis_relay import Relay
@@ -202,7 +203,7 @@ async def test_connection_that_dies_young_is_not_opened_at_once_again(redis: Red
     loop = asyncio.get_running_loop()
     opened: list[float] = []
     enough = asyncio.Event()
-    address = Address(redis.url, 1.0)
+    address = address_of(parse(redis.url), 1.0)
 
     async def open_and_lose() -> Line:
         line = await address.open()

@@ -10,7 +10,8 @@ import pytest
 
 from ledger.store import Present, StoreUnavailable, Written
 from ledger.stores import redis_link, redis_wire
-from ledger.stores.redis_address import Address
+from ledger.stores.redis_address import address_of
+from ledger.stores.redis_url import parse
 from tests.ledger.redis_bench import both_loops, relayed, store_on, works
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write, eventually, put
@@ -117,7 +118,7 @@ async def test_peer_that_vanished_is_noticed_while_nobody_waits(
 @both_loops
 async def test_closing_that_is_cancelled_leaves_nothing_open(redis: RedisServer) -> None:
     """A store that is closed while its link is between two connections lets go of both."""
-    line = await Address(redis.url, 1.0).open()
+    line = await address_of(parse(redis.url), 1.0).open()
     closing = asyncio.ensure_future(line.close())
     await asyncio.sleep(0)
     closing.cancel()
