@@ -47,8 +47,8 @@ _COMMANDS = (
     " zadd zcard zrange zrank zrem zscore publish subscribe ping select info wait"
 )
 RIGHTS = f"~holdfast:* &holdfast:* {' '.join(f'+{command}' for command in _COMMANDS.split())}"
-"""All that Holdfast's user must be granted, and no more: nothing here flushes or configures. WAIT is where a policy names
-replicas, SELECT where the URL names a database. CONFIG GET helps to tell what can be lost."""
+"""All that Holdfast's user must be granted, and no more: nothing here flushes or configures. WAIT is where a policy
+names replicas, SELECT where the URL names a database. CONFIG GET helps to tell what can be lost."""
 CLUSTER_RIGHTS = f"{RIGHTS} +cluster|slots +cluster|info"
 """The same for a node of a cluster."""
 
