@@ -30,6 +30,7 @@ class Hands(Struct, frozen=True):
 
     tool: Address = Address("127.0.0.1", 9000)
     proxy: Address = Address("127.0.0.1", 8100)
+    admin: Address = Address("127.0.0.1", 8101)
     health: Address = Address("127.0.0.1", 8102)
     speed: float = 1.0
 
@@ -121,7 +122,7 @@ def _start(hands: Hands) -> str:
     proxy = f"{_holdfast()} proxy --policies {_shown(POLICIES)} --upstream {hands.tool.url}"
     proxy += " --store sqlite:///$D/holdfast.db"
     if hands.proxy != Hands().proxy:
-        proxy += f" --listen {hands.proxy} --health {hands.health}"
+        proxy += f" --listen {hands.proxy} --admin {hands.admin} --health {hands.health}"
     return f"(D=$(mktemp -d); {tool} {latencies} & {proxy})"
 
 

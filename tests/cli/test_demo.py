@@ -113,7 +113,7 @@ async def test_demo_whose_child_dies_says_which_and_why(environment: dict[str, s
 @pytest.fixture
 async def by_hand(environment: dict[str, str]) -> AsyncIterator[tuple[str, str]]:
     """The demo's own `start` command, running on free ports; yields the two commands that send."""
-    hands = Hands(unused_address(), unused_address(), unused_address(), speed=10)
+    hands = Hands(unused_address(), unused_address(), unused_address(), unused_address(), speed=10)
     (_, start), (_, send), (_, again) = commands(hands)
     shell = await asyncio.create_subprocess_shell(
         start,
