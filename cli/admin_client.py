@@ -123,7 +123,8 @@ def _refused(status: int, body: bytes, url: str) -> click.ClickException:
     try:
         problem = json.loads(body)
         told = ": ".join(str(problem[name]) for name in ("field", "detail") if problem.get(name))
-        told += f". {problem['remedy']}" if problem.get("remedy") else ""
+        remedy = str(problem.get("remedy", ""))
+        told += f". {remedy[0].upper()}{remedy[1:]}" if remedy else ""
         told += "".join(f"\n{fault}" for fault in problem.get("faults", ()))
     except (ValueError, TypeError, KeyError):
         told = f"{url} is no admin port of Holdfast's (status {status})"

@@ -155,6 +155,7 @@ class Proxy:
             await self._heartbeat.beat()  # a refusal that stands is known before anything is claimed
         except StoreUnavailable as error:
             self.metrics.store_failed("start")
+            self._heartbeat.not_reached(str(error))
             self.log.event("store.unreachable", level="error", store=self._store.name, detail=str(error))
             return False
         for warning in getattr(self._store, "warnings", ()):

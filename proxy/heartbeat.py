@@ -23,7 +23,7 @@ PERIOD_S = 1.0
 REFUSE_MS_MIN = 15 * MINUTE_MS
 """At least so long, whatever the policies say: who restores a store needs time to see what came back."""
 
-NOT_ASKED = "the ledger has not been asked yet whether it lost memory"
+NOT_ASKED = "the ledger has not been reached yet"
 LOST = (
     "the ledger lost memory (it was flushed, restored or failed over), and what it forgot may be under way or done: "
     "look at the tools' own records, then run `holdfast ops accept-store-loss` (POST /v1/store/accept on the admin "
@@ -61,6 +61,11 @@ class Heartbeat:
         told = await self._works.books.beat(self._process, self._acknowledged, refuse_ms)
         self._acknowledged = told.count
         self._heard(told.refusing_ms)
+
+    def not_reached(self, why: str) -> None:
+        """Tell callers why nothing has been heard of the store yet."""
+        if not self._acknowledged:
+            self._works.refusing = f"{NOT_ASKED}: {why}"
 
     async def accept(self) -> int:
         """End the refusal for every process; return how many milliseconds of it were left. Raises

@@ -90,6 +90,8 @@ async def test_process_that_starts_sees_the_refusal_that_stands_before_it_claims
         answer = await fresh.answer()
         assert told(answer) == REFUSED
         assert json.loads(answer.body)["detail"] == NOT_ASKED
+        heartbeat.not_reached("connection refused")
+        assert json.loads((await fresh.answer()).body)["detail"] == f"{NOT_ASKED}: connection refused"
         await heartbeat.beat()
         answer = await fresh.answer()
         assert told(answer) == REFUSED
