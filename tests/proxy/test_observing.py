@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from proxy.forward import Headers, Lost, Outcome, Replied, Truncated
 from proxy.observing import Copied, Observed
 from tests.proxy import processes
-from tests.proxy.callers import Answer, ask, call, request
+from tests.proxy.callers import Answer, Caller, ask, call, request
 from tests.proxy.conftest import RedisDatabase
 from tests.proxy.house import House, policy, policy_folder
 from tests.proxy.processes import until
@@ -192,6 +193,38 @@ def test_store_that_is_away_costs_nobody_an_answer(
         assert {line["would"] for line in lines} <= {"store-unavailable", "in-flight"}
         assert max(line["duration_ms"] for line in lines) < 900
     assert len(tool.executions("s")) == 2
+
+
+def test_same_effect_under_another_id_is_forwarded_and_told(tmp_path: Path, tool: Tool) -> None:
+    """A regenerated id: both calls run, and the log says how many would not have."""
+    rules = "effectKey: {fields: [body:/subject], scope: run, then: refuse}"
+    folder = policy_folder(tmp_path / "policies", policy("act", "mode: observe", rules))
+    with processes.proxy(tmp_path / "proxy", folder, tool.url, processes.sqlite_url(tmp_path)) as proxy:
+        for number, word in ((1, "executed"), (2, "effect-refused")):
+            assert ask(proxy.port, call("r", call=f"call-{number}")).said == (200, "observed", "")
+            assert proxy.await_line("request", tool_call_id=f"call-{number}")["would"] == word
+        assert proxy.metric("holdfast_effect_duplicates_total") == 0
+    assert len(tool.executions("r")) == 2
+
+
+def test_observed_call_under_way_when_the_process_ends_is_written_down_as_unknown(tmp_path: Path, tool: Tool) -> None:
+    """The next process, which enforces, does not run it again."""
+    folder = policy_folder(tmp_path / "policies", policy("act", "mode: observe"))
+    store, gate = processes.sqlite_url(tmp_path), Gate()
+    data = call("r", script=tool.script(waits(gate)))
+    with (
+        processes.proxy(tmp_path / "1", folder, tool.url, store, "--grace", "100ms") as proxy,
+        Caller(proxy.port) as one,
+    ):
+        one.send(data)
+        gate.await_reached()
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait() == 0
+    gate.open()
+    policy_folder(tmp_path / "policies", policy("act"))
+    with processes.proxy(tmp_path / "2", folder, tool.url, store) as proxy:
+        assert ask(proxy.port, data).said == (409, "unknown", "outcome-unknown")
+    assert len(tool.executions("r")) == 1
 
 
 # -- what the shadow sees of a reply ---------------------------------------------------------------------------------
