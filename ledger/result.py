@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import msgspec
 from msgspec import Struct
@@ -82,19 +83,41 @@ def head_of(headers: Headers, body_length: int | None) -> Headers:
     """Return the few fields of a reply that outlive its body, for whoever is told that it ran: what it was, what it
     made and where, and how long the body was (None: not known). What would take them past `HEAD_BYTES_MAX` is left out.
     """
+    ranked: list[tuple[int, tuple[bytes, bytes]]] = []
+    named: frozenset[bytes] = frozenset()
+    for field in headers:
+        spelling = field[0]
+        rank = _ranks[spelling] if spelling in _ranks else _rank(spelling)
+        if rank >= 0:
+            ranked.append((rank, field))
+        elif len(spelling) == 10 and spelling.lower() == b"connection":
+            named = connection_tokens(headers)
     head: list[tuple[bytes, bytes]] = []
     left = HEAD_BYTES_MAX
     if body_length is not None:
         head.append((b"Content-Length", b"%d" % body_length))
         left -= len(b"Content-Length") + len(head[0][1])
-    named = connection_tokens(headers)
-    for wanted in OUTLIVING:
-        for name, value in headers:
-            if name.lower() == wanted and wanted not in named and len(name) + len(value) <= left:
-                head.append((name, value))
-                left -= len(name) + len(value)
-                break
+    last = -1
+    for rank, field in sorted(ranked, key=_by_rank):
+        size = len(field[0]) + len(field[1])
+        if rank != last and size <= left and OUTLIVING[rank] not in named:
+            head.append(field)
+            left -= size
+            last = rank
     return tuple(head)
+
+
+_ranks: dict[bytes, int] = {}
+"""Where in `OUTLIVING` a field stands, by its spelling; -1 for one that does not. Bounded, like `_kept`."""
+_by_rank = operator.itemgetter(0)
+
+
+def _rank(spelling: bytes) -> int:
+    if len(_ranks) >= SPELLINGS_MAX:
+        _ranks.clear()
+    name = spelling.lower()
+    rank = _ranks[spelling] = OUTLIVING.index(name) if name in OUTLIVING else -1
+    return rank
 
 
 def connection_tokens(headers: Headers) -> frozenset[bytes]:
