@@ -20,6 +20,7 @@ from ledger.store import Phase, StoreUnavailable
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
+from policies.model import ResultRules
 from policies.units import duration_ms
 from proxy import rulings
 from proxy.admin_problems import CONTENT_TYPE, Fault, Refused
@@ -142,9 +143,12 @@ class AdminPort:
         _query(request, set())
         ruling = rulings.read(await _body(request))
         ref, standing = await self._find(request)
-        rules = self._operations.rules_of(standing.record)
+        policy = self._operations.policy_of(standing.record)
+        rules, replicas = (ResultRules(), 0) if policy is None else (policy.result, policy.replicas)
         result = None if ruling.response is None else rulings.result_of(ruling.response, rules.body_bytes_max)
-        record = await rulings.rule(self._works, ref, standing, ruling, result, rules)
+        ruled = rulings.rule(self._works, ref, standing, ruling, result, rules, replicas)
+        # An operator that hangs up has ruled all the same: the rest of it (the log, the metric) is done as well.
+        record = await asyncio.shield(asyncio.get_running_loop().create_task(ruled))
         return _json(self._operations.tell_ruled(record, has_result=result is not None))
 
     async def _find(self, request: web.Request) -> Any:

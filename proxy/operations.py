@@ -17,7 +17,7 @@ from ledger.key import Ref, scope_of
 from ledger.records import CorruptRecord, Record
 from ledger.store import Listed, Phase
 from policies.matcher import PolicySet
-from policies.model import ResultRules, ToolPolicy
+from policies.model import ToolPolicy
 from proxy.account import account, changed_ms, with_history
 from proxy.books import Standing
 from proxy.identity import ONE_TENANT
@@ -141,11 +141,6 @@ class Operations:
         ours = [policy for policy in policies.policies if policy.tool == record.call.tool]
         named = [policy for policy in ours if record.call.tenant in policy.match.tenants]
         return next(iter(named or [policy for policy in ours if not policy.match.tenants]), None)
-
-    def rules_of(self, record: Record) -> ResultRules:
-        """Return how long results of a record's tool are kept, and how large they may be."""
-        policy = self.policy_of(record)
-        return ResultRules() if policy is None else policy.result
 
     def _told(self, places: Iterable[Listed], wanted: Filter) -> list[dict[str, Any]]:
         told = []

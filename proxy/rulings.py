@@ -108,8 +108,9 @@ def result_of(response: Response, body_bytes_max: int) -> Result:
 
 
 async def rule(
-    works: Works, ref: Ref, standing: Standing | None, ruling: Ruling, result: Result | None, rules: ResultRules
-) -> Record:
+    works: Works, ref: Ref, standing: Standing | None, ruling: Ruling, result: Result | None, rules: ResultRules,
+    replicas: int = 0,
+) -> Record:  # fmt: skip
     """Put a ruling in force and return the record that stands from then on.
 
     Raises `Refused` if the outcome is not unknown (any more), `StoreUnavailable`, after which it may or may not be in
@@ -126,7 +127,9 @@ async def rule(
         change = transitions.apply(standing.record, ruled, works.now_ms())
         if not isinstance(change, Changed):
             raise _conflict(standing.record)
-        answer = await works.books.swap("ruling", ref, standing.version, change.record, rules, stored=stored)
+        answer = await works.books.swap(
+            "ruling", ref, standing.version, change.record, rules, stored=stored, replicas=replicas
+        )
         if isinstance(answer, str):
             _note(works, change.record, ruling)
             return change.record

@@ -70,20 +70,20 @@ async def test_filtered_listing_skips_what_is_not_wanted_and_goes_on_where_it_st
 
 
 @in_virtual_time
-async def test_rules_are_those_of_the_calls_tenant() -> None:
-    """And the defaults, where its policy has gone."""
+async def test_policy_is_that_of_the_calls_tenant() -> None:
+    """Or none, where its policy has gone."""
     async with world() as now:
         theirs = replace(ACME, result=ResultRules(body_bytes_max=7))
         operations = looking(now, POLICY, theirs)
-        for tenant, rules in (("acme", theirs.result), ("-", POLICY.result)):
+        for tenant, policy in (("acme", theirs), ("-", POLICY)):
             await now.a.answer(arrival(tenant=tenant))
             record = await now.record(arrival(tenant=tenant))
             assert record is not None
-            assert operations.rules_of(record) == rules
+            assert operations.policy_of(record) == policy
         record = await now.record()
         assert record is not None
         gone = replace(record, call=replace(record.call, tool="gone"))
-        assert operations.rules_of(gone) == ResultRules()
+        assert operations.policy_of(gone) is None
 
 
 @in_virtual_time

@@ -14,7 +14,7 @@ from tests.proxy.scripted import Answers, Cuts, Prompted
 from tests.proxy.test_operations import looking
 from tests.proxy.virtual import in_virtual_time
 from tests.proxy.virtual import now as clock
-from tests.proxy.world import Process, World, arrival, field, told, world
+from tests.proxy.world import POLICY, Process, World, arrival, field, told, world
 
 EXECUTED = Ruling("executed", "seen in the tool", "ada")
 NOT_EXECUTED = Ruling("not_executed", "not in the tool", "ada")
@@ -28,7 +28,7 @@ async def ruled(now: World, process: Process, ruling: Ruling, result: Result | N
     found = await operations.find(arrival().ref.operation)
     assert found is not None
     ref, standing = found
-    await rule(process.works, ref, standing, ruling, result, operations.rules_of(standing.record))
+    await rule(process.works, ref, standing, ruling, result, POLICY.result)
 
 
 async def lost(now: World) -> None:
@@ -116,7 +116,7 @@ async def test_ruling_that_a_probe_or_a_sweep_overtakes_is_judged_anew() -> None
         found = await operations.find(arrival().ref.operation)
         assert found is not None
         await now.disturb()
-        await rule(now.a.works, found[0], found[1], NOT_EXECUTED, None, operations.rules_of(found[1].record))
+        await rule(now.a.works, found[0], found[1], NOT_EXECUTED, None, POLICY.result)
         assert told(await now.a.answer()) == (200, "", "executed")
 
 
