@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import math
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -27,8 +27,6 @@ EFFECT_BITS = 160
 
 WHOLE_DIGITS_MAX = 400
 """Whole numbers up to here are the same with an exponent as without; `1e999999999` must not become a gigabyte."""
-
-FLOAT_MAX = sys.float_info.max
 
 
 class Part(Struct, frozen=True):
@@ -98,7 +96,7 @@ def _number(digits: str) -> int | float | Decimal:
     power = int(power) + len(figures) - len(kept)
     if power >= 0 and exact.adjusted() < WHOLE_DIGITS_MAX:
         return int(exact)
-    if len(kept) <= FLOAT_DIGITS_MAX and FLOAT_MIN <= abs(float(exact)) <= FLOAT_MAX:
+    if len(kept) <= FLOAT_DIGITS_MAX and FLOAT_MIN <= abs(float(exact)) < math.inf:
         return float(exact)
     return Decimal(f"{'-' * sign}{kept}e{power}")  # doubles would conflate it with its neighbours
 
