@@ -53,6 +53,8 @@ def given(policies: Path, *more: str) -> list[str]:
         (("--grace", "-1s"), "-1s"),
         (("--log-level", "chatty"), "chatty"),
         (("--log-key-file", "/nowhere/key"), "/nowhere/key"),
+        (("--encryption-key-file", "/nowhere/key"), "/nowhere/key"),
+        (("--encryption-key-file", "pyproject.toml"), "it holds no key"),
         (("--upstream", "ftp://tools"), "ftp://tools"),
         (("--upstream", "http://tools/with/a/path"), "/with/a/path"),
         (("--upstream", "http://tools:port"), "--upstream"),
