@@ -54,7 +54,7 @@ def given(policies: Path, *more: str) -> list[str]:
         (("--log-level", "chatty"), "chatty"),
         (("--log-key-file", "/nowhere/key"), "/nowhere/key"),
         (("--encryption-key-file", "/nowhere/key"), "/nowhere/key"),
-        (("--encryption-key-file", "pyproject.toml"), "it holds no key"),
+        (("--encryption-key-file", __file__), "it holds no key"),
         (("--upstream", "ftp://tools"), "ftp://tools"),
         (("--upstream", "http://tools/with/a/path"), "/with/a/path"),
         (("--upstream", "http://tools:port"), "--upstream"),
