@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ledger import transitions
-from ledger.decisions import FollowIt, ForwardIt, JoinIt, LapseFirst, decide
+from ledger.decisions import FollowIt, ForwardIt, JoinIt, LapseFirst, ResendIt, decide
 from ledger.events import NotSent
-from ledger.records import Alias, Completed, EffectHold, Free, InFlight
+from ledger.records import Alias, Completed, EffectHold, Free, InFlight, Unknown
 from ledger.store import StoreUnavailable
 from proxy.books import Holder, Standing
 from proxy.identity import principal_digest
 from proxy.outcomes import Told
+from proxy.resends import may_by
 from proxy.works import SWAPS_MAX
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ async def claim(execution: Execution, course: Course) -> bool:
 
 async def _judge(execution: Execution, bid: Bid, answer: Standing | None, course: Course) -> bool:
     """Look at what stands at the key; say whether that ends the claim."""
-    arrival = execution.arrival
+    arrival, works = execution.arrival, execution.works
     bid.taken = answer is not None and not isinstance(answer.record, Free)
     if answer is None:
         bid.base, bid.expected = None, None
@@ -100,6 +101,7 @@ async def _judge(execution: Execution, bid: Bid, answer: Standing | None, course
     decision = decide(
         answer.record, arrival.fingerprint, has_result=answer.stored is not None,
         lease_left_ms=answer.lease_left_ms,
+        resend=isinstance(answer.record, Unknown) and may_by(arrival, answer.record, works.now_ms()),
     )  # fmt: skip
     match decision:
         case ForwardIt(free):
@@ -109,8 +111,11 @@ async def _judge(execution: Execution, bid: Bid, answer: Standing | None, course
             bid.base, bid.expected = alias, answer.version
             return False
         case LapseFirst():
-            await execution.works.lapse(arrival.ref, answer)
+            await works.lapse(arrival.ref, answer)
             return False
+        case ResendIt(record):
+            execution.resending = True
+            execution.publish(record, None, ended=False)
         case JoinIt():
             execution.publish(answer.record, None, ended=False)
         case _:

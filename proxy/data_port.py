@@ -26,6 +26,7 @@ from proxy.fields import Incoming, is_json, without_respond_async
 from proxy.forward import Lost, Origin, Outbound
 from proxy.guard import Guard
 from proxy.identity import Meant
+from proxy.keyed import with_key
 from proxy.log import SERVICE, RequestLine
 from proxy.observing import Observed, Observer
 from proxy.passing import Timely, pass_on
@@ -199,8 +200,11 @@ class DataPort:
         deferrable = incoming.answers_async and _attachable(ruled, incoming, ref)
         if deferrable:
             headers = without_respond_async(headers)
+        sent = data
+        if (key_goes := policy.upstream.idempotency) is not None:
+            headers, sent = with_key(key_goes, headers, data, ref.operation)
         outbound = Outbound(
-            ruled.origin, method, target, headers, data, connect_ms=policy.timeouts.connect_ms,
+            ruled.origin, method, target, headers, sent, connect_ms=policy.timeouts.connect_ms,
             keep_bytes_max=policy.result.body_bytes_max,
         )  # fmt: skip
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)

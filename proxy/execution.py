@@ -11,7 +11,7 @@ import asyncio
 
 from ledger import transitions
 from ledger.events import Lost, TimedOut
-from ledger.records import CorruptRecord, InFlight
+from ledger.records import CorruptRecord, InFlight, Record, Unknown
 from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
 from proxy import forward, outcomes
@@ -21,6 +21,7 @@ from proxy.fields import VIA
 from proxy.forward import Outbound, Replied
 from proxy.joint import Joint
 from proxy.outcomes import Told
+from proxy.resends import Resend, in_window, repeats, resends
 from proxy.watch import heed, watch
 from proxy.works import Works
 
@@ -34,12 +35,13 @@ class Execution(Joint):
     leased   the version whose lease we renew: the same, unless somebody has noted something in the record since.
     left     the first caller was answered without the tool's reply.
     course   what its first arrival knew of its effect's holder.
+    again    a try of this call has been sent whose end says nothing: from there on only a final reply says something.
     counted  among the tool's calls in flight here: a claim on its way, or ours.
     """
 
     __slots__ = (
-        "_cut_short", "_forwarding", "_heeding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "arrival",
-        "counted", "course", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works",
+        "_cut_short", "_forwarding", "_heeding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "again",
+        "arrival", "counted", "course", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works",
     )  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival, course: Course = AT_FIRST) -> None:
@@ -51,6 +53,7 @@ class Execution(Joint):
         self.version = ""
         self.leased = ""
         self.left = False
+        self.again = False
         self.counted = True
         self.pending = False
         self.upstream_s = 0.0
@@ -90,6 +93,10 @@ class Execution(Joint):
             self.works.heed_refusal(self.arrival.policy)
             if await claim(self, self.course):
                 await self._forward()
+            elif self.resending:
+                self.left = self.again = True  # the request that went first was another's
+                await self._pursue()
+                self._let_go_of_stream()
             else:
                 self.works.only_watched(self)
                 if not self.ended and self._cut_short is None:
@@ -119,16 +126,45 @@ class Execution(Joint):
     # -- the forward ---------------------------------------------------------------------------------------------
 
     async def _forward(self) -> None:
+        await self._attempt()
+        await self._pursue()
+        if self.first_caller_gone():
+            self.works.metrics.caller_gone.labels(self.arrival.policy.tool).inc()
+            self._let_go_of_stream()
+
+    async def _attempt(self) -> None:
+        """Forward for the claim that we hold, and settle it."""
         outcome = await self._ask_tool()
         if self._time_out is not None:
             await self._time_out
             self._stop_timers()
-        gone = self.first_caller_gone()
-        await self.settle(self._told(outcome, gone), outcome)
-        if self.first_caller_gone():
-            self.works.metrics.caller_gone.labels(self.arrival.policy.tool).inc()
-            if isinstance(outcome, Replied) and outcome.stream is not None:
-                outcome.stream.close()
+        if self.again and isinstance(outcome, forward.NotSent):
+            outcome = forward.Lost(f"{outcome.phase}: {outcome.why}")  # this try was not sent; one before it was
+        told = self._told(outcome, self.first_caller_gone())
+        if self._cut_short is not None and self._cut_short.why == "timeout":
+            self._cut_short = None  # that was this attempt's
+        await self.settle(told, outcome)
+
+    async def _pursue(self) -> None:
+        """Send again what may have run, as long as the policy says so and nobody knows."""
+        try:
+            while self.resending and self._cut_short is None:
+                self.again = self._watching = True
+                claimed = await Resend(self).claim()
+                self._watching = False
+                if claimed:
+                    await self._attempt()
+        except asyncio.CancelledError:
+            if self._cut_short is None:
+                raise
+            self.task.uncancel()
+        if not self.ended:
+            self.resending = False
+            self.publish(self.record, self.result, ended=True)
+
+    def _let_go_of_stream(self) -> None:
+        if isinstance(self.outcome, Replied) and self.outcome.stream is not None:
+            self.outcome.stream.close()
 
     async def _ask_tool(self) -> forward.Outcome:
         """Forward, unless we were told to stop before we began."""
@@ -151,13 +187,13 @@ class Execution(Joint):
     def _told(self, outcome: forward.Outcome, gone: bool) -> Told:
         if self._cut_short is not None and isinstance(outcome, forward.Lost):
             return Told(self._cut_short)
-        return outcomes.told(outcome, self.token, self.arrival.policy.result, late=gone)
+        return outcomes.told(outcome, self.token, self.arrival.policy.result, late=gone, again=self.again)
 
     async def _send(self, request: Outbound) -> forward.Outcome:
-        """Forward, and again after a back-off as long as nothing was sent and the policy has attempts left."""
+        """Forward, and again after a back-off as long as that is safe and the policy has attempts left: nothing was
+        sent, or the tool honours our key."""
         policy, works = self.arrival.policy, self.works
-        tries = policy.retry.attempts if "not-sent" in policy.retry.on else 1
-        for number in range(1, tries + 1):
+        for number in range(1, policy.retry.attempts + 1):
             start = works.clock()
             try:
                 outcome = await (self.arrival.forward or works.forward)(request, on_sent=self._note_sent)
@@ -168,10 +204,26 @@ class Execution(Joint):
                 return forward.NotSent("connect", str(error))
             self.upstream_s += works.clock() - start
             works.metrics.upstream_attempts.add(policy.tool, _label(outcome))
-            if not isinstance(outcome, forward.NotSent) or number == tries:
+            if number == policy.retry.attempts or not self._repeats(outcome):
                 break
             await asyncio.sleep(works.backoff_s(policy.retry, number))
         return outcome
+
+    def _repeats(self, outcome: forward.Outcome) -> bool:
+        """Say whether to try once more within this claim; what was sent and is sent again is let go of."""
+        if not repeats(self.arrival.policy, outcome, again=self.again):
+            return False
+        if isinstance(outcome, forward.NotSent):
+            return True
+        assert self.record is not None
+        usable = self._time_out is None and self.arrival.forward is None
+        if not usable or not in_window(self.arrival.policy, self.record, self.works.now_ms()):
+            return False
+        self.again = True
+        self._stop_timers()
+        if isinstance(outcome, Replied) and outcome.stream is not None:
+            outcome.stream.close()
+        return True
 
     def _outbound(self, attempt: int) -> Outbound:
         arrival = self.arrival
@@ -197,7 +249,10 @@ class Execution(Joint):
     def _upstream_over(self) -> None:
         loop = asyncio.get_running_loop()
         late_s = self.arrival.policy.timeouts.late_ms / 1_000
-        if late_s and self.works.may_listen():
+        assert self.record is not None
+        if self._resends(self.record):
+            self.give_up("no reply in time: it is sent again", "timeout")
+        elif late_s and self.works.may_listen():
             self._late_timer = loop.call_later(late_s, self.give_up, "no reply in time, nor late")
             self._time_out = loop.create_task(self._listen())
         else:
@@ -221,8 +276,10 @@ class Execution(Joint):
         A truth that the store cannot take now is told to the callers all the same, and kept until it can (I2).
         """
         assert self.record is not None
+        carried = False
         try:
             record, result = await self.works.carry(self, told)
+            carried = True
         except (StoreUnavailable, CorruptRecord) as error:
             change = transitions.apply(self.record, told.event, self.works.now_ms())
             record, result = change.record if isinstance(change, Changed) else self.record, told.result
@@ -233,7 +290,17 @@ class Execution(Joint):
         self.outcome = outcome
         self.works.remember(record, result, self.arrival.policy)
         self.works.prober.expect(self.arrival.ref, record)
-        self.publish(record, result, ended=outcome is not None)
+        over = outcome is not None
+        self.resending = over and carried and isinstance(record, Unknown) and self._resends(record)
+        if self.resending:
+            self.leased = ""  # an unknown has no lease
+            self._time_out = None
+        self.publish(record, result, ended=over and not self.resending)
+
+    def _resends(self, record: Record) -> bool:
+        """Say whether this call, if its outcome is unknown now, is to be sent again from here."""
+        stopping = self.works.stopping or self._cut_short is not None
+        return not stopping and resends(self.arrival) and in_window(self.arrival.policy, record, self.works.now_ms())
 
 
 def _label(outcome: forward.Outcome) -> str:

@@ -20,6 +20,7 @@ from proxy.execution import Execution
 from proxy.forward import Lost, NotSent, Replied
 from proxy.joint import Joint
 from proxy.problems import Kind
+from proxy.resends import may_by
 from proxy.waiting import Patience, Room, patience_of
 from proxy.works import Works
 
@@ -82,13 +83,12 @@ class Guard:
             record = execution.record
             if record is not None and not execution.owned:
                 return await self._join(arrival, execution, patience)
-            if isinstance(record, Unknown) or execution.listening:
-                execution.left = True
-                return answer.refusal(
-                    Kind.UNKNOWN_TIMEOUT, "no answer within the tool's time; Holdfast goes on listening for it",
-                    arrival.ref.operation, "unknown", state="unknown",
-                )  # fmt: skip
             until = patience.first
+            if isinstance(record, Unknown) or execution.listening or (execution.again and execution.resending):
+                if not execution.resending or loop.time() >= patience.joiner:
+                    execution.left = True
+                    return _unknown_so_far(arrival.ref.operation, execution)
+                until = patience.joiner
             if until is not None and record is None:
                 until = max(until, patience.look)
             if until is not None and loop.time() >= until:
@@ -143,7 +143,9 @@ class Guard:
                 if record is not None and record.fingerprint != arrival.fingerprint:
                     return self._key_reused(arrival, record.fingerprint)
                 until = max(patience.joiner, patience.look) if record is None else patience.joiner
-                if isinstance(record, Unknown) and ((joined and record.probing is None) or loop.time() >= until):
+                if isinstance(record, Unknown) and (
+                    (joined and record.probing is None and not execution.resending) or loop.time() >= until
+                ):
                     return self._unknown(arrival, record, joined=joined)
                 if loop.time() >= until:
                     return self._prevented(arrival, _in_flight(arrival), "in-flight")
@@ -178,6 +180,8 @@ class Guard:
                 return None
 
     def _from_unknown(self, arrival: Arrival, record: Unknown, result: Result | None, *, joined: bool) -> Answer | None:
+        if joined and may_by(arrival, record, self._works.now_ms()):
+            return None  # it is sent again, by whoever comes first
         if joined and result is not None:
             return self._prevented(arrival, answer.of_result(result, arrival.ref.operation, "unknown"), "joined")
         if joined and record.probing is not None:
@@ -229,6 +233,18 @@ def _in_flight(arrival: Arrival, outcome: Outcome = "refused") -> Answer:
     if arrival.deferrable:
         return answer.pending(arrival.ref.operation, detail, "in-flight", preferred=True)
     return answer.refusal(Kind.IN_FLIGHT, detail, arrival.ref.operation, outcome, state="in-flight")
+
+
+def _unknown_so_far(operation: str, execution: Execution) -> Answer:
+    """Answer the first caller whose own request may have run, and may yet be heard of."""
+    history = () if execution.record is None else execution.record.history
+    timed_out = execution.listening or any(line.what in {"timed-out", "timeout"} for line in history)
+    kind = Kind.UNKNOWN_TIMEOUT if timed_out else Kind.UNKNOWN_LOST
+    why = "Holdfast goes on listening for it"
+    if not execution.listening:
+        why = "Holdfast goes on sending it, under the key that the tool honours"
+    said = "no answer within the tool's time" if timed_out else "the tool's answer was lost, or settled nothing"
+    return answer.refusal(kind, f"{said}; {why}", operation, "unknown", state="unknown")
 
 
 def _timed_out(execution: Execution) -> bool:

@@ -24,12 +24,13 @@ class Joint:
     foreign         why the record that stands there cannot be read, empty if it can.
     overtaken       what was found out elsewhere is published here, though this process listens on for a late reply.
     effect_of       the operation that holds this one's effect, as the claim found it; empty if none did.
+    resending       somebody here will send it again, to a tool that honours our key, or is doing so.
     held            how many callers wait here for somebody else's forward.
     """
 
     __slots__ = (
-        "effect_of", "ended", "foreign", "held", "outcome", "overtaken", "owned", "record", "result", "store_down",
-        "waiters",
+        "effect_of", "ended", "foreign", "held", "outcome", "overtaken", "owned", "record", "resending",
+        "result", "store_down", "waiters",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Joint:
         self.outcome: Outcome | None = None
         self.ended = False
         self.overtaken = False
+        self.resending = False
         self.store_down = ""
         self.foreign = ""
         self.effect_of = ""

@@ -30,32 +30,43 @@ class Told(Struct, frozen=True):
     result: Result | None = None
 
 
-def told(outcome: Outcome, token: str, rules: ResultRules, *, late: bool) -> Told:
-    """Translate `outcome` for the claim of `token`. `late`: the first caller has gone."""
+STILL_RUNNING = (409, 425, 429)
+"""What a tool that honours a key answers while it is at work on what came under the same key before, or not now."""
+
+
+def told(outcome: Outcome, token: str, rules: ResultRules, *, late: bool, again: bool = False) -> Told:
+    """Translate `outcome` for the claim of `token`. `late`: the first caller has gone. `again`: what was sent before
+    under the same key may have run, so only a final reply says anything."""
     match outcome:
         case NotSent():
             return Told(NotSentEvent(token, f"{outcome.phase}: {outcome.why}", outcome.timed_out))
         case Lost():
             return Told(LostEvent(token, outcome.why))
         case Replied():
-            return _replied(outcome, token, rules, late=late)
+            return _replied(outcome, token, rules, late=late, again=again)
         case _ as never:
             assert_never(never)
 
 
-def _replied(reply: Replied, token: str, rules: ResultRules, *, late: bool) -> Told:
+def verdict(status: int, rules: ResultRules, *, again: bool) -> Verdict:
+    """Say what a reply's status means; see `told`."""
+    meant = rules.verdict(status)
+    return Verdict.NEITHER if again and (meant is not FINAL or status in STILL_RUNNING) else meant
+
+
+def _replied(reply: Replied, token: str, rules: ResultRules, *, late: bool, again: bool) -> Told:
     unkept = _unkept(reply, rules)
     kept = None
     if not unkept:
         kept = Result(reply.status, reply.reason, result.storable(reply.headers), reply.body)
-    verdict = rules.verdict(reply.status)
-    final = verdict is FINAL
+    meant = verdict(reply.status, rules, again=again)
+    final = meant is FINAL
     audit_id = rules.audit_id
     looks = final and reply.stream is None and (rules.failed_if or (audit_id is not None and audit_id.kind == "body"))
     document = _document(reply.body) if looks else MISSING
     event = RepliedEvent(
         token,
-        verdict,
+        meant,
         reply.status,
         result.digest(reply.status, reply.headers, reply.body),
         unkept=unkept,
