@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.proxy import processes
-from tests.proxy.callers import ask, call
+from tests.proxy.callers import Answer, ask, call
 from tests.proxy.conftest import RedisDatabase
 from tests.proxy.house import policy, policy_folder
 from tests.proxy.processes import Proxy
 from tests.proxy.tools import Tool
 
-X1 = "call_X1"
+X1, X2 = "call_X1", "call_X2"
 RUN = "run_Ba91"
 BODY = b'{"user_id": "U19384", "conversation_id": "C8821", "subject": "Order 7", "text": "%b"}'
 EFFECT = "effectKey: {fields: [body:/user_id, body:/subject], scope: thread, window: 90s, then: %s}"
@@ -30,6 +30,19 @@ def replicas(folder: Path, tool: Tool, database: RedisDatabase, *lines: str) -> 
         processes.proxy(folder / "2", policies, tool.url, database.url) as other,
     ):
         yield one, other
+
+
+def create_ticket(proxy: Proxy, tool_call: str, *, script: bytes = b"", text: bytes = b"It does not print") -> Answer:
+    """Ask for a ticket, as the coordinator does."""
+    return ask(proxy.port, made(tool_call, script, text))
+
+
+def made(tool_call: str, script: bytes = b"", text: bytes = b"It does not print", thread: str = "thread_7QpK") -> bytes:
+    """Return the request for a ticket."""
+    return call(
+        RUN, ("X-Thread-Id", thread), ("Content-Type", "application/json"), tool="create_ticket", call=tool_call,
+        script=script, body=BODY % text,
+    )  # fmt: skip
 
 
 def line_of(proxy: Proxy, tool_call: str) -> dict[str, object]:
