@@ -83,6 +83,7 @@ async def played(story: Story, plan: dict[int, Wrong]) -> list[str]:
         failing = tale.start("c", plan)
         calls = [request(X1, story.policy), request(X2, story.policy)]
         ways = [(failing, tale.b), (tale.a, tale.b)] if story.failing == X1 else [(tale.a, tale.b), (failing, tale.b)]
+        watching = asyncio.create_task(one_at_a_time(tale)) if story.policy is HOLD else None
         first = asyncio.create_task(caller(*ways[0], calls[0]))
         await asyncio.sleep(0.3)
         second = asyncio.create_task(caller(*ways[1], calls[1]))
@@ -90,7 +91,18 @@ async def played(story: Story, plan: dict[int, Wrong]) -> list[str]:
         steps = failing.gate.steps[:]
         await asyncio.sleep(70)
         await check(tale, story, calls, answers)
+        if watching is not None:
+            assert not watching.done(), "two were with the tool at once"
+            watching.cancel()
         return steps
+
+
+async def one_at_a_time(tale: World) -> None:
+    """End as soon as the tool has two requests that have not come to an end; those of the dead have none."""
+    while True:
+        if sum(not attempt.ended for attempt in tale.tool.attempts) > 1:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def check(tale: World, story: Story, calls: list[Arrival], answers: list[list[Answer]]) -> None:
@@ -109,6 +121,10 @@ async def check(tale: World, story: Story, calls: list[Arrival], answers: list[l
         for answer in got:
             if answer.problem == "" and outcome(answer) in {"joined", "replayed"}:
                 assert acted.total()
+            if outcome(answer) == "not-executed":  # of this attempt: nothing was sent, or the tool said so
+                assert answer.status == 429 or answer.problem == "not-sent"
+            if answer.problem == "effect-duplicate":  # names who has it, and that is not itself
+                assert answer.effect_of == next(one.ref.operation for one in calls if one is not asked)
     bodies = {answer.body for got in answers for answer in got if answer.status == 200}
     if story.policy is REPLAY:
         assert len(bodies) <= 1  # I2
