@@ -9,6 +9,7 @@ from ledger.events import Asking, Lapsed, Lost, NotSent, Probed, Ruled, TimedOut
 from ledger.records import (
     DETAIL_MAX,
     HISTORY_MAX,
+    RULING_MAX,
     TOKENS_MAX,
     Alias,
     Completed,
@@ -262,7 +263,7 @@ def test_ruling_is_written_down_with_who_and_why() -> None:
     assert done.history[-1] == Event(100, "ruled", "", "executed, says ann: seen it")
     bare = changed(unknown(), Ruled(executed=True, by="ann", reason="r" * 10_000))
     assert isinstance(bare, Completed)
-    assert (bare.status, bare.unkept, len(bare.history[-1].detail)) == (0, "never-known", DETAIL_MAX)
+    assert (bare.status, bare.unkept, len(bare.history[-1].detail)) == (0, "never-known", RULING_MAX)
     freed = changed(unknown(), FINDINGS["ruled not executed"])
     assert isinstance(freed, Free)
     assert (freed.why, freed.detail) == ("ruling", "looked it up")
