@@ -11,7 +11,7 @@ import asyncio
 
 from ledger import transitions
 from ledger.events import Lost, TimedOut
-from ledger.records import CorruptRecord, InFlight, Record, Unknown
+from ledger.records import DETAIL_MAX, CorruptRecord, Event, InFlight, Record, Unknown
 from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
 from proxy import forward, outcomes
@@ -40,8 +40,9 @@ class Execution(Joint):
     """
 
     __slots__ = (
-        "_cut_short", "_forwarding", "_heeding", "_late_timer", "_sent", "_time_out", "_timer", "_watching", "again",
-        "arrival", "counted", "course", "leased", "left", "pending", "task", "token", "upstream_s", "version", "works",
+        "_cut_short", "_forwarding", "_gone_told", "_heeding", "_late_timer", "_lines", "_sent", "_time_out", "_timer",
+        "_watching", "again", "arrival", "counted", "course", "leased", "left", "pending", "task", "token",
+        "upstream_s", "version", "works",
     )  # fmt: skip
 
     def __init__(self, works: Works, arrival: Arrival, course: Course = AT_FIRST) -> None:
@@ -54,6 +55,8 @@ class Execution(Joint):
         self.leased = ""
         self.left = False
         self.again = False
+        self._lines: tuple[Event, ...] = ()
+        self._gone_told = False
         self.counted = True
         self.pending = False
         self.upstream_s = 0.0
@@ -213,16 +216,18 @@ class Execution(Joint):
         """Say whether to try once more within this claim; what was sent and is sent again is let go of."""
         if not repeats(self.arrival.policy, outcome, again=self.again):
             return False
-        if isinstance(outcome, forward.NotSent):
-            return True
-        assert self.record is not None
-        usable = self._time_out is None and self.arrival.forward is None
-        if not usable or not in_window(self.arrival.policy, self.record, self.works.now_ms()):
-            return False
-        self.again = True
-        self._stop_timers()
-        if isinstance(outcome, Replied) and outcome.stream is not None:
-            outcome.stream.close()
+        now_ms = self.works.now_ms()
+        if not isinstance(outcome, forward.NotSent):
+            assert self.record is not None
+            usable = self._time_out is None and self.arrival.forward is None
+            if not usable or not in_window(self.arrival.policy, self.record, now_ms):
+                return False
+            self.again = True
+            self._stop_timers()
+            if isinstance(outcome, Replied) and outcome.stream is not None:
+                outcome.stream.close()
+        detail = str(outcome.status) if isinstance(outcome, Replied) else outcome.why
+        self._lines += (Event(now_ms, "retried", self.token, f"{_label(outcome)}: {detail}"[:DETAIL_MAX]),)
         return True
 
     def _outbound(self, attempt: int) -> Outbound:
@@ -267,6 +272,21 @@ class Execution(Joint):
         for timer in (self._timer, self._late_timer, self._heeding):
             if timer is not None:
                 timer.cancel()
+
+    def notes(self) -> tuple[Event, ...]:
+        """Return what has happened here since our last write, for the record's history: it goes with the next one, and
+        costs no round trip of its own."""
+        if self.joins:
+            self._lines += (Event(self.joined_ms, "joined", self.token, f"{self.joins} more"),)
+            self.joins = 0
+        if not self._gone_told and not self.left and self.arrival.gone():
+            self._lines += (Event(self.works.now_ms(), "caller-gone", self.token),)
+            self._gone_told = True
+        return self._lines
+
+    def noted(self, notes: tuple[Event, ...]) -> None:
+        """Those notes have been written down."""
+        self._lines = self._lines[len(notes) :]
 
     # -- settling ------------------------------------------------------------------------------------------------
 

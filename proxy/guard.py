@@ -137,7 +137,9 @@ class Guard:
         with self.room.at(execution):
             while True:
                 record = execution.record
-                joined = joined or isinstance(record, InFlight)
+                if not joined and isinstance(record, InFlight):
+                    joined = True
+                    execution.joined(self._works.now_ms())
                 if execution.ended or execution.overtaken:
                     break
                 if record is not None and record.fingerprint != arrival.fingerprint:

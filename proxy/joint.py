@@ -25,12 +25,13 @@ class Joint:
     overtaken       what was found out elsewhere is published here, though this process listens on for a late reply.
     effect_of       the operation that holds this one's effect, as the claim found it; empty if none did.
     resending       somebody here will send it again, to a tool that honours our key, or is doing so.
+    joins           how many have joined a call in flight here since that was last written down; `joined_ms`: the first.
     held            how many callers wait here for somebody else's forward.
     """
 
     __slots__ = (
-        "effect_of", "ended", "foreign", "held", "outcome", "overtaken", "owned", "record", "resending",
-        "result", "store_down", "waiters",
+        "effect_of", "ended", "foreign", "held", "joined_ms", "joins", "outcome", "overtaken", "owned", "record",
+        "resending", "result", "store_down", "waiters",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,6 +45,8 @@ class Joint:
         self.store_down = ""
         self.foreign = ""
         self.effect_of = ""
+        self.joins = 0
+        self.joined_ms = 0
         self.held = 0
         self.waiters: list[asyncio.Future[None]] = []
 
@@ -53,6 +56,12 @@ class Joint:
         self.result = result
         self.ended = ended
         self.wake()
+
+    def joined(self, now_ms: int) -> None:
+        """Somebody has joined a call in flight: to be told in its history with the next write."""
+        if not self.joins:
+            self.joined_ms = now_ms
+        self.joins += 1
 
     def wake(self) -> None:
         """Let every waiter look again."""

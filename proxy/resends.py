@@ -150,7 +150,13 @@ class Resend:
         works, arrival = execution.works, execution.arrival
         again = transitions.resend(record, self._token, works.now_ms())
         answer = await works.books.swap(
-            "resend", arrival.ref, standing.version, again, arrival.policy.result, version=self._token
+            "resend",
+            arrival.ref,
+            standing.version,
+            again,
+            arrival.policy.result,
+            version=self._token,
+            replicas=arrival.policy.replicas,
         )
         return self._ours(again) if isinstance(answer, str) else 0.0
 

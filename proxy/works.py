@@ -14,7 +14,7 @@ from ledger import result as results
 from ledger import transitions
 from ledger.events import Lapsed, NotSent, Resumed
 from ledger.key import Ref
-from ledger.records import Completed, CorruptRecord, Free, Record
+from ledger.records import Completed, CorruptRecord, Event, Free, Record
 from ledger.result import Result
 from ledger.store import StoreUnavailable
 from ledger.transitions import Changed
@@ -139,10 +139,13 @@ class Works:
         Raises `StoreUnavailable` and `CorruptRecord`.
         """
         assert execution.record is not None
+        notes = execution.notes()
         record, result, version = await self._settle(
             execution.arrival.ref, told, execution.record, execution.version or None, execution.arrival.policy.result,
-            execution.arrival.policy.replicas,
+            execution.arrival.policy.replicas, notes,
         )  # fmt: skip
+        if notes:
+            execution.noted(notes)
         execution.version = execution.leased = version
         return record, result
 
@@ -224,13 +227,14 @@ class Works:
         await self._settle(pending.ref, pending.told, base, version, pending.rules, pending.replicas)
 
     async def _settle(
-        self, ref: Ref, told: Told, record: Record, version: str | None, rules: ResultRules, replicas: int
-    ) -> tuple[Record, Result | None, str]:
+        self, ref: Ref, told: Told, record: Record, version: str | None, rules: ResultRules, replicas: int,
+        notes: tuple[Event, ...] = (),
+    ) -> tuple[Record, Result | None, str]:  # fmt: skip
         """Apply and swap until it stands, judging anew whatever somebody else put there meanwhile."""
         stored = None if told.result is None else results.encode(told.result)
         standing_stored: bytes | None = None
         for _ in range(SWAPS_MAX):
-            change = transitions.apply(record, told.event, self.now_ms())
+            change = transitions.apply(record, told.event, self.now_ms(), notes)
             if not isinstance(change, Changed):
                 return record, readable(standing_stored), version or ""
             carried = standing_stored if change.conflict else stored

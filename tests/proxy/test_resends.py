@@ -117,6 +117,9 @@ async def test_resends_go_on_after_everybody_has_been_answered() -> None:
         tool.usual = Fate.LOST_ON_THE_WAY
         assert told(await story.a.answer(resent())) == (502, "outcome-unknown", "unknown")
         await until(40)
+        present = await story.store.read(resent().ref)
+        assert present is not None
+        assert present.lease_left_ms is None  # between two resends it is unknown, and nobody's
         tool.usual = Fate.FINE
         await until(95)
         record = await once(story, tool)
@@ -196,6 +199,24 @@ async def test_two_replicas_take_turns() -> None:
         tool.usual = Fate.FINE
         answers = [await one for one in callers]
         assert {given.status for given in answers} == {201}
+        await once(story, tool)
+
+
+@in_virtual_time
+async def test_first_caller_is_answered_by_the_resend_of_another_replica() -> None:
+    """The store is away for its own process, and another one's arrival sends again: it gets that result."""
+    async with world() as story:
+        tool = ready(story)
+        tool.works_s = 3.0
+        tool.fates.append(Fate.LOST_ON_THE_WAY)
+        first = story.a.ask(resent())
+        await until(0.1)
+        story.a.gate.outage = True
+        elsewhere = story.b.ask(resent())
+        await until(1.5)
+        story.a.gate.outage = False
+        assert {(await first).status, (await elsewhere).status} == {201}
+        assert story.a.count("holdfast_resends_total", tool="create_ticket") == 0
         await once(story, tool)
 
 
