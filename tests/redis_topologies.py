@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import redis
 from redis.crc import key_slot
@@ -48,6 +49,7 @@ class Sentinel(RedisServer):
     def __init__(self, binary: Path, folder: Path, primary: int, *settings: str) -> None:
         folder.mkdir()
         self.port = free_port()
+        self._password = next((told.split()[1] for told in settings if told.startswith("requirepass ")), None)
         configuration = folder / "sentinel.conf"
         told = [
             f"port {self.port}", f"sentinel monitor {MASTER} 127.0.0.1 {primary} 2",
@@ -57,6 +59,10 @@ class Sentinel(RedisServer):
         configuration.write_text("\n".join(told) + "\n")
         super().__init__(binary, folder)
         self._command = [str(binary), str(configuration), "--sentinel", "--unixsocket", self.path, "--dir", str(folder)]
+
+    def ask(self, *command: str | bytes | int, password: str | None = None) -> Any:
+        """See `RedisServer.ask`."""
+        return super().ask(*command, password=password or self._password)
 
 
 class Watched:

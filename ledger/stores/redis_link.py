@@ -41,6 +41,7 @@ class Link:
         self._waiters = 0
         self._why = "redis: the store is not started"
         self._down_since: float | None = None
+        self._hurry = asyncio.Event()
 
     async def start(self) -> None:
         """Open the first line and keep one open from then on. Raises what `open_line` raises; may be called again."""
@@ -121,7 +122,9 @@ class Link:
         raise StoreUnavailable(f"redis: the connection was lost twice with the same command under way ({reply})")
 
     def follow(self, *places: str) -> None:
-        """Give the present line up unless it leads to one of these places: another one is opened."""
+        """Give the present line up unless it leads to one of these places: another one is opened. Where there is none,
+        do not wait for the next attempt: somebody has heard that it is worth one."""
+        self._hurry.set()
         if self._line is not None and self._line.where not in places:
             self._line.drop(f"what it led to is at {', '.join(places)} now")
 
@@ -196,7 +199,11 @@ class Link:
                 await line.close()
 
     async def _back_off(self, failures: int) -> int:
-        await asyncio.sleep(self._jitter() * min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0 ** min(failures, 16)))
+        pause_s = self._jitter() * min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0 ** min(failures, 16))
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
         return failures + 1
 
     async def _until_gone(self, line: Line) -> None:
