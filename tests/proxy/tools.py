@@ -173,6 +173,10 @@ class Tool:
         self._scripts[name] = (script, reads_body)
         return name
 
+    def answer_all(self, script: Script) -> None:
+        """Let `script` answer every request that names none."""
+        self._scripts[b""] = (script, True)
+
     def executions(self, run: str) -> list[Execution]:
         """Return what came in for a run, in its order: everything whose head was whole."""
         with self._changed:
