@@ -81,7 +81,7 @@ async def there(store: Store, ref: Ref) -> Present:
     return standing
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 30.0) -> None:
     """Return as soon as `condition` holds; fail when it does not hold in time."""
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110 -- a store, maybe on a server, has no event to wait for
