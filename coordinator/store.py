@@ -9,8 +9,8 @@ As with the ledger's store, nothing here looks inside a record or decides anythi
   whoever takes it owns it. Ownership keeps replicas out of each other's way and saves work; what is *correct* rests on
   versions alone, so an owner that has lost a place without knowing it can do no harm.
 * What `post` accepted is delivered until it is `done` with or buried as a dead letter, whichever process dies.
-* Every call ends within the store's deadline, with an answer or with `ledger.store.StoreUnavailable`. After that a write
-  may or may not have happened; asking again with the same versions, entry id or webhook id is safe.
+* Every call ends within the store's deadline, with an answer or with `ledger.store.StoreUnavailable`. After that a
+  write may or may not have happened; asking again with the same versions, entry id or webhook id is safe.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Page(Struct, frozen=True):
 
 
 class Delivery(Struct, frozen=True):
-    """One accepted result on its way. `times` counts how often it has been delivered, this time included."""
+    """One accepted result on its way. `id` is the one that it was posted with; `times` counts how often it has been
+    delivered, this time included."""
 
     id: str
     entry: bytes
@@ -88,7 +89,8 @@ class Delivery(Struct, frozen=True):
 
 
 class Letter(Struct, frozen=True):
-    """A dead letter: what was accepted and could not be used, why, and since when (Unix milliseconds)."""
+    """A dead letter: what was accepted and could not be used, why, and since when (Unix milliseconds). `id` is the one
+    that it was posted with."""
 
     id: str
     entry: bytes

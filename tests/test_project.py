@@ -50,6 +50,7 @@ EXCUSED = {
     "*/__main__.py": "starts what stands beside it",
     "cli/admin_client.py": "used and not run: tests/cli/test_ops.py",
     "cli/runs.py": "one command: tests/cli/test_ops.py",
+    "coordinator/stores/memory_queue.py": "a store is tested whole: tests/coordinator/test_store_contract_queue.py",
     "evaluation/assistants/serving.py": "starts the process that tests/evaluation/assistants/test_clients.py talks to",
     "evaluation/assistants/things.py": "shapes, which tests/evaluation/assistants/test_clients.py has the clients read",
     "evaluation/bench/bare_proxy.py": "a yardstick that is run, not used: tests/evaluation/bench/test_systems.py",

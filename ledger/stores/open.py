@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ledger.store import Store
+from ledger.stores.redis_url import StoreUrl, parse
 
 KINDS = (
     "sqlite:///PATH (absolute), redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,…/NAME, redis+cluster://HOST:PORT,…,"
@@ -21,6 +22,27 @@ class BadStoreUrl(ValueError):
 def open_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: str | None = None) -> Store:
     """Return the store that `url` names, not started yet; `password_file` holds the password for a Redis. Raises
     `BadStoreUrl`."""
+    match named(url, password_file):
+        case None:
+            from ledger.stores.memory import MemoryStore
+
+            return MemoryStore()
+        case str(path):
+            from ledger.stores.sqlite import SqliteStore
+
+            return SqliteStore(path, deadline_ms=deadline_ms)
+        case servers if servers.topology == "cluster":
+            from ledger.stores.redis_cluster import RedisClusterStore
+
+            return RedisClusterStore(servers, deadline_ms=deadline_ms)
+        case servers:
+            from ledger.stores.redis import RedisStore
+
+            return RedisStore(servers, deadline_ms=deadline_ms)
+
+
+def named(url: str, password_file: str | None = None) -> str | StoreUrl | None:
+    """Return what `url` names: a SQLite file's path, Redis servers, or nothing but memory. Raises `BadStoreUrl`."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -31,35 +53,18 @@ def open_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: str |
         case "memory":
             if parts.netloc or parts.path or parts.query or parts.fragment:
                 raise BadStoreUrl(f"--store takes memory:// alone, nothing behind it; or give {KINDS}")
-            from ledger.stores.memory import MemoryStore
-
-            return MemoryStore()
+            return None
         case "sqlite":
-            from ledger.stores.sqlite import SqliteStore
-
-            return SqliteStore(_path_of(parts), deadline_ms=deadline_ms)
+            return _path_of(parts)
         case "redis" | "rediss" | "unix" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster":
-            return _redis(url, deadline_ms, password_file)
+            try:
+                return parse(url, password_file)
+            except ValueError as error:
+                raise BadStoreUrl(f"--store makes no sense: {error}; give {KINDS}") from None
         case "":
             raise BadStoreUrl(f"--store has no scheme: give {KINDS}")
         case other:
             raise BadStoreUrl(f"--store does not know {other}:// URLs: give {KINDS}")
-
-
-def _redis(url: str, deadline_ms: int, password_file: str | None) -> Store:
-    from ledger.stores.redis_url import parse
-
-    try:
-        parsed = parse(url, password_file)
-    except ValueError as error:
-        raise BadStoreUrl(f"--store makes no sense: {error}; give {KINDS}") from None
-    if parsed.topology == "cluster":
-        from ledger.stores.redis_cluster import RedisClusterStore
-
-        return RedisClusterStore(parsed, deadline_ms=deadline_ms)
-    from ledger.stores.redis import RedisStore
-
-    return RedisStore(parsed, deadline_ms=deadline_ms)
 
 
 def _path_of(parts: SplitResult) -> str:

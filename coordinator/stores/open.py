@@ -1,0 +1,19 @@
+"""From the `--store` flag to a coordinator's store: the same URLs as the proxy's, the same words about wrong ones."""
+
+from __future__ import annotations
+
+from coordinator.store import RunStore
+from ledger.stores.open import DEADLINE_MS, BadStoreUrl, named
+
+
+def open_run_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: str | None = None) -> RunStore:
+    """Return the store that `url` names, not started yet; `password_file` holds the password for a Redis. Raises
+    `ledger.stores.open.BadStoreUrl`."""
+    del deadline_ms
+    match named(url, password_file):
+        case None:
+            from coordinator.stores.memory import MemoryRunStore
+
+            return MemoryRunStore()
+        case _:
+            raise BadStoreUrl("--store of a coordinator is memory:// so far")
