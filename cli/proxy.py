@@ -15,8 +15,9 @@ from ledger.store import Store, UnfitStore
 from ledger.stores.open import DEADLINE_MS, KINDS, open_store
 from policies.faults import PolicyErrors
 from policies.units import duration_ms
-from proxy import app, floors
-from proxy.admission import Tokens, is_loopback
+from process import floors
+from process.tokens import Tokens, is_loopback
+from proxy import app
 from proxy.origins import parse_origin
 
 LEASES_OF_DEADLINE = 3

@@ -8,49 +8,12 @@ resolve to 127.0.0.1 (DNS rebinding) is none of these.
 
 from __future__ import annotations
 
-import contextlib
-import hmac
-import ipaddress
-from pathlib import Path
-
 from aiohttp import web
 
+from process.tokens import Tokens, is_loopback
 from proxy.admin_problems import Fault, Refused
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-TOKEN_BYTES_MAX = 4_096
-
-
-class Tokens:
-    """The tokens in a file, one a line, read anew when the file changes: two lines are a rotation under way."""
-
-    def __init__(self, path: str) -> None:
-        """Read the file. Raises `OSError`, and `ValueError` if there is no token in it."""
-        self._path = Path(path)
-        self._stamp = (0, 0)
-        self._tokens: tuple[bytes, ...] = ()
-        self._read()
-        if not self._tokens:
-            raise ValueError(f"{path} holds no token")
-
-    def accepts(self, offered: bytes) -> bool:
-        """Say whether `offered` is one of them, in a time that tells nothing about it."""
-        with contextlib.suppress(OSError):  # being replaced: the ones that were read hold
-            self._read()
-        accepted = False
-        for token in self._tokens:
-            accepted |= hmac.compare_digest(token, offered)
-        return accepted
-
-    def _read(self) -> None:
-        known = self._path.stat()
-        stamp = (known.st_mtime_ns, known.st_ino)
-        if stamp == self._stamp:
-            return
-        with self._path.open("rb") as file:
-            lines = [line.strip() for line in file.read(TOKEN_BYTES_MAX).splitlines()]
-        if found := tuple(line for line in lines if line):
-            self._stamp, self._tokens = stamp, found
 
 
 class Admission:
@@ -89,16 +52,6 @@ class Admission:
             detail = "the token is wrong" if fields else "no token was sent"
             remedy = "send Authorization: Bearer with the content of the proxy's --admin-token-file (ops: --token-file)"
             raise Refused(Fault.UNAUTHORIZED, detail, field="Authorization", remedy=remedy)
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether `host` (a name or an address, without a port) is this machine and nothing else."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _host_of(field: str) -> str:

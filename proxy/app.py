@@ -19,13 +19,14 @@ from ledger.store import Store, StoreUnavailable, UnfitStore
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
+from process.health import Health, health_runner, watch_lag
+from process.tokens import Tokens
 from proxy.admin_port import AdminPort
-from proxy.admission import Admission, Tokens
+from proxy.admission import Admission
 from proxy.books import Books
 from proxy.data_port import DataPort
 from proxy.execution import SHUTDOWN
 from proxy.guard import Guard
-from proxy.health_port import Health, health_runner, watch_lag
 from proxy.heartbeat import Heartbeat
 from proxy.leases import Leases
 from proxy.log import Level, Log
@@ -116,8 +117,8 @@ class Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         stack.callback(self.log.flush)
-        await self._serve(stack, "health", health_runner(self.health, self.metrics), settings.health)
-        self._tasks.append(loop.create_task(watch_lag(self.health, self.metrics)))
+        await self._serve(stack, "health", health_runner(self.health, self.metrics.registry), settings.health)
+        self._tasks.append(loop.create_task(watch_lag(self.health, self.metrics.loop_lag)))
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._store.close)
         if settings.admin is not None:

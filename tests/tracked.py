@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("policies", "ledger", "proxy", "coordinator", "evaluation", "cli")
+ROOMS = ("policies", "ledger", "process", "proxy", "coordinator", "evaluation", "cli")
 MADE = {".venv", "build", "dist", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 

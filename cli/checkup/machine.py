@@ -8,7 +8,7 @@ import sys
 import time
 
 from cli.checkup.finding import Finding, error, ok, warning
-from proxy.floors import FLOORS, installed, shortfalls
+from process.floors import FLOORS, installed, shortfalls
 
 PYTHON_OLDEST = (3, 11)
 

@@ -226,7 +226,7 @@ def test_admin_port_off_loopback_wants_a_token_file_with_a_token(tmp_path: Path,
     """Everybody in the network could rule otherwise: a usage error, before anything is bound."""
     (tmp_path / "empty").write_text("\n")
     for more, word in ((("--admin", "0.0.0.0:0"), "--admin-token-file"),
-                       (("--admin-token-file", str(tmp_path / "empty")), "no token")):  # fmt: skip
+                       (("--admin-token-file", str(tmp_path / "empty")), "no secret")):  # fmt: skip
         ended = ends(tmp_path, *given(policies), *more)
         assert ended.returncode == 2
         assert word in ended.stderr

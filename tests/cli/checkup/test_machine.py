@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from cli.checkup import machine
-from proxy.floors import Shortfall
+from process.floors import Shortfall
 
 
 def test_interpreter_before_3_11_is_an_error() -> None:

@@ -1,7 +1,7 @@
 """The library versions below which Holdfast must not run, each with the fault that it keeps out.
 
 Metadata floors are only as good as the installer: an image built on an older layer, or `pip install --no-deps`, gets
-past them. So `holdfast proxy` asks again at start, and `holdfast doctor` tells. Imports of the libraries themselves
+past them. So every process asks again at start, and `holdfast doctor` tells. Imports of the libraries themselves
 happen here only where a version is not enough.
 """
 

@@ -1,4 +1,4 @@
-"""The health port: probes for the platform, and metrics. It never asks the store, and never touches a call."""
+"""Health: probes for the platform, and metrics. They never ask a store, and never touch a call or a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 
 from aiohttp import web
 from msgspec import Struct
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import choose_encoder
-
-from proxy.metrics import Metrics
 
 HEADER_S = 10.0
 """For a request's head to be whole, and for an idle connection to be used again, as on the data port."""
@@ -19,24 +18,24 @@ LAG_ALIVE_MAX_S = 10.0
 
 
 class Health(Struct):
-    """What the probes tell. `started`: policies are loaded, ports are bound, the store has been reached once."""
+    """What the probes tell. `started`: settings are loaded, ports are bound, the store has been reached once."""
 
     started: bool = False
     ready: bool = False
     lag_s: float = 0.0
 
 
-async def watch_lag(health: Health, metrics: Metrics) -> None:
+async def watch_lag(health: Health, gauge: Gauge) -> None:
     """Measure for ever how late the event loop wakes us."""
     loop = asyncio.get_running_loop()
     while True:
         before = loop.time()
         await asyncio.sleep(LAG_TICK_S)
         health.lag_s = max(0.0, loop.time() - before - LAG_TICK_S)
-        metrics.loop_lag.set(health.lag_s)
+        gauge.set(health.lag_s)
 
 
-def health_app(health: Health, metrics: Metrics) -> web.Application:
+def health_routes(health: Health, registry: CollectorRegistry) -> list[web.RouteDef]:
     """Return `/startupz`, `/livez`, `/readyz` (200 or 503, with a word why) and `/metrics`."""
 
     async def startupz(_: web.Request) -> web.Response:
@@ -50,24 +49,21 @@ def health_app(health: Health, metrics: Metrics) -> web.Application:
 
     async def metrics_page(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
+    return [
+        web.get("/startupz", startupz),
+        web.get("/livez", livez),
+        web.get("/readyz", readyz),
+        web.get("/metrics", metrics_page),
+    ]
+
+
+def health_runner(health: Health, registry: CollectorRegistry) -> web.AppRunner:
+    """Return what serves a port of their own. aiohttp would wait an hour for a head or for the next request (its
+    keep-alive time bounds both), on a port that the whole network may reach."""
     app = web.Application()
-    app.add_routes(
-        [
-            web.get("/startupz", startupz),
-            web.get("/livez", livez),
-            web.get("/readyz", readyz),
-            web.get("/metrics", metrics_page),
-        ]
-    )
-    return app
-
-
-def health_runner(health: Health, metrics: Metrics) -> web.AppRunner:
-    """Return what serves the port. aiohttp would wait an hour for a head or for the next request (its keep-alive time
-    bounds both), on a port that the whole network may reach."""
-    app = health_app(health, metrics)
+    app.add_routes(health_routes(health, registry))
     return web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=HEADER_S)
 
 

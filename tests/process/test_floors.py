@@ -9,8 +9,8 @@ from importlib import metadata
 
 import pytest
 
-from proxy import floors
-from proxy.floors import FLOORS, release, shortfalls
+from process import floors
+from process.floors import FLOORS, release, shortfalls
 
 
 def test_environment_as_locked_has_no_shortfall() -> None:
@@ -42,7 +42,7 @@ def test_library_that_is_not_installed_is_a_shortfall(monkeypatch: pytest.Monkey
 
 def test_pure_python_parser_is_a_shortfall() -> None:
     """aiohttp without its C extension is refused, whatever its version."""
-    program = "from proxy.floors import shortfalls; print(*(s.message for s in shortfalls()))"
+    program = "from process.floors import shortfalls; print(*(s.message for s in shortfalls()))"
     environment = os.environ | {"AIOHTTP_NO_EXTENSIONS": "1"}
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert "pure-Python" in ended.stdout

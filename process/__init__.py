@@ -1,0 +1,1 @@
+"""What every Holdfast process has: libraries new enough to start on, secrets in files, probes that tell the truth."""
