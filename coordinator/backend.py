@@ -101,7 +101,7 @@ class Backend(Protocol):
     async def look(self, thread_id: str, run_id: str) -> Seen | Gone | Away:
         """Return the run as it is."""
 
-    async def steps(self, thread_id: str, run_id: str, calls: Sequence[str]) -> StepOutputs | None | Gone | Away:
+    async def steps(self, thread_id: str, run_id: str, calls: Sequence[str]) -> StepOutputs | Gone | Away | None:
         """Return the newest step of tool calls that has all of these call ids; None if no step has."""
 
     async def submit(
@@ -126,10 +126,10 @@ class Backend(Protocol):
     ) -> Created | Refused | Gone | Away | Unclear:
         """Let the assistant work on a thread."""
 
-    async def find_message(self, thread_id: str, marker: Mapping[str, str]) -> Created | None | Gone | Away:
+    async def find_message(self, thread_id: str, marker: Mapping[str, str]) -> Created | Gone | Away | None:
         """Return the message that carries `marker`, if the thread has one; all of it is looked through."""
 
-    async def find_run(self, thread_id: str, marker: Mapping[str, str]) -> Created | None | Gone | Away:
+    async def find_run(self, thread_id: str, marker: Mapping[str, str]) -> Created | Gone | Away | None:
         """Return the run that carries `marker`, if the thread has one; all of it is looked through."""
 
     async def close(self) -> None:

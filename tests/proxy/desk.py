@@ -13,8 +13,8 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from policies.live import LivePolicies
-from proxy.admin_port import AdminPort
 from process.tokens import Tokens
+from proxy.admin_port import AdminPort
 from proxy.admission import Admission
 from proxy.heartbeat import Heartbeat
 from tests.proxy.house import policy, policy_folder
