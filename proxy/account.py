@@ -61,7 +61,7 @@ def account(
             told |= {"lease_left_ms": lease_left_ms, "resent": record.resent}
         case Unknown():
             told |= {"why": record.why, "detail": record.detail, "status": record.status, "resent": record.resent}
-            told |= _endings(record, now_ms, policy, leased=leased, lease_left_ms=lease_left_ms)
+            told |= _ends(record, now_ms, policy, leased=leased, lease_left_ms=lease_left_ms)
         case Completed():
             told |= {
                 "status": record.status, "late": record.late, "failed": record.failed, "source": record.source,
@@ -81,20 +81,37 @@ def with_history(told: dict[str, Any], record: Record) -> dict[str, Any]:
     return told | {"history": [_line(event, record) for event in record.history]}
 
 
-def _endings(
+def endings(record: Unknown, now_ms: int, policy: ToolPolicy | None, *, leased: bool) -> tuple[str, ...]:
+    """Return what can still end an unknown without an operator. `leased`: a process holds it by a lease."""
+    ends: tuple[str, ...] = ("a late reply",) if record.listening and leased else ()
+    if record.probing is not None:
+        ends += ("a probe",)
+    if policy is not None and now_ms < _resend_until_ms(record, policy):
+        ends += ("a resend",)
+    return ends
+
+
+def can_end(record: Record | None, now_ms: int, policy: ToolPolicy) -> bool:
+    """Say whether who is told `outcome-unknown` may hear more without an operator. What is no longer unknown has
+    ended: to ask again is to be told. Listeners live: the watch that found this record has the dead ones' lapse."""
+    return not isinstance(record, Unknown) or bool(endings(record, now_ms, policy, leased=True))
+
+
+def _resend_until_ms(record: Unknown, policy: ToolPolicy) -> int:
+    within_ms = policy.unknown.within_ms if policy.unknown.then == "resend" else None
+    return record.created_ms + (within_ms or 0)
+
+
+def _ends(
     record: Unknown, now_ms: int, policy: ToolPolicy | None, *, leased: bool, lease_left_ms: int | None
 ) -> dict[str, Any]:
-    """Return what can still end an unknown without an operator, and until when."""
-    told: dict[str, Any] = {"listening": record.listening and leased, "probing": None, "resend_until": None}
-    ends = ["a late reply"] if told["listening"] else []
+    """Return what can still end an unknown, and until when."""
+    ends = endings(record, now_ms, policy, leased=leased)
+    told: dict[str, Any] = {"listening": "a late reply" in ends, "probing": None, "resend_until": None}
     if record.probing is not None:
         told["probing"] = {"asked": record.probing.asked, "next_in_ms": None if record.listening else lease_left_ms}
-        ends.append("a probe")
-    if policy is not None and policy.unknown.then == "resend" and policy.unknown.within_ms is not None:
-        until_ms = record.created_ms + policy.unknown.within_ms
-        if now_ms < until_ms:
-            told["resend_until"] = instant(until_ms)
-            ends.append("a resend")
+    if policy is not None and "a resend" in ends:
+        told["resend_until"] = instant(_resend_until_ms(record, policy))
     return told | {"can_end": [*ends, "a ruling"]}
 
 

@@ -101,6 +101,14 @@ def refusal(
     )
 
 
+def unknown(
+    kind: Kind, detail: str, operation: str, *, can_end: bool, state: str = "unknown", effect_of: str = ""
+) -> Answer:
+    """Say that the call may or may not have run; `can_end`: to ask again may bring its end without an operator."""
+    members = {"can_end": can_end}
+    return refusal(kind, detail, operation, "unknown", state=state, members=members, effect_of=effect_of)
+
+
 def unavailable(record: Completed, operation: str, effect_of: str = "") -> Answer:
     """Say what is known of a call that ran and whose result cannot be given."""
     why = UNKEPT.get(record.unkept, f"it was {record.unkept}")

@@ -20,6 +20,7 @@ from ledger.records import Alias, Completed, Free, InFlight, Record, Unknown
 from ledger.result import Result
 from policies.model import ToolPolicy
 from proxy import answer
+from proxy.account import can_end
 from proxy.answer import Answer
 from proxy.fields import Incoming
 from proxy.identity import principal_digest
@@ -80,9 +81,11 @@ class Attaching:
             if record.principal != principal:
                 return answer.refusal(Kind.NOT_FOUND, "nothing was asked for by these ids and this credential")
             if not isinstance(record, Alias):
-                return _told(record, result, operation)
+                ends = can_end(record, self._works.now_ms(), asked.policy)
+                return _told(record, result, operation, ends=ends)
             ref = Ref(ref.scope, record.of)
-        return answer.refusal(Kind.UNKNOWN, "its aliases lead nowhere", ref.operation, "unknown", state="unreadable")
+        why = "its aliases lead nowhere"
+        return answer.unknown(Kind.UNKNOWN, why, ref.operation, can_end=False, state="unreadable")
 
     async def _wait(self, joint: Joint, principal: str, until: float, look: float) -> None:
         """Return when there is an end to tell of, or no time left."""
@@ -139,14 +142,14 @@ def _nothing(joint: Joint, operation: str) -> Answer:
     """Answer for an operation of which nothing can be read."""
     if joint.foreign:
         detail = "its record cannot be read by this version"
-        return answer.refusal(Kind.UNKNOWN, detail, operation, "unknown", state="unreadable")
+        return answer.unknown(Kind.UNKNOWN, detail, operation, can_end=False, state="unreadable")
     if joint.store_down or not joint.ended:
         return answer.refusal(Kind.STORE_UNAVAILABLE, joint.store_down or "the ledger has not answered yet", operation)
     return answer.refusal(Kind.NOT_FOUND, "nothing was asked for by these ids, or it has been forgotten")
 
 
-def _told(record: Record, result: Result | None, operation: str) -> Answer:
-    """Answer by what stands there."""
+def _told(record: Record, result: Result | None, operation: str, *, ends: bool) -> Answer:
+    """Answer by what stands there; `ends`: an unknown may end without an operator."""
     match record:
         case InFlight():
             return answer.pending(operation, "the tool is still working on it", "in-flight")
@@ -164,6 +167,6 @@ def _told(record: Record, result: Result | None, operation: str) -> Answer:
         case Unknown():
             why = f"{record.why}: {record.detail}" if record.detail else record.why
             detail = f"it may or may not have run: {why}"
-            return answer.refusal(Kind.UNKNOWN, detail, operation, "unknown", state="unknown")
+            return answer.unknown(Kind.UNKNOWN, detail, operation, can_end=ends)
         case Alias():  # followed before anybody is told
             raise AssertionError(operation)

@@ -27,6 +27,7 @@ from ledger.key import Ref
 from ledger.records import Alias, Completed, Free, InFlight, Record, Unknown
 from ledger.result import Result
 from proxy import answer
+from proxy.account import can_end
 from proxy.answer import Answer, Outcome
 from proxy.arrival import Arrival
 from proxy.claim import Course
@@ -91,7 +92,7 @@ class Effects:
             await joint.changed(until)
         if joint.foreign:
             detail = f"{holder} has this call's effect, and its record cannot be read by this version"
-            return self._prevented(arrival, Kind.UNKNOWN, detail, holder, "unknown", "unreadable")
+            return self._unknown(arrival, detail, holder, can_end=False, state="unreadable")
         if joint.store_down and isinstance(joint.record, InFlight | None):
             return answer.refusal(Kind.STORE_UNAVAILABLE, joint.store_down, arrival.ref.operation, effect_of=holder)
         return self._ended(arrival, then, holder, joint, patience, joined=joined)
@@ -136,22 +137,27 @@ class Effects:
     def _out_of_patience(self, arrival: Arrival, then: str, holder: str, record: Record | None) -> Answer:
         if isinstance(record, Unknown):
             detail = f"{holder} has this call's effect, and it may or may not have run: {record.why}"
-            return self._prevented(arrival, Kind.UNKNOWN, detail, holder, "unknown", "unknown")
+            ends = can_end(record, self._works.now_ms(), arrival.policy)
+            return self._unknown(arrival, detail, holder, can_end=ends, state="unknown")
         detail = f"{holder} has this call's effect, and the tool is still working on it; ask again with the same key"
         if arrival.deferrable and then == "replay":  # our alias is the place to ask at
             given = answer.pending(arrival.ref.operation, detail, "in-flight", preferred=True)
             return self._count(arrival, given, "in-flight")
-        return self._prevented(arrival, Kind.IN_FLIGHT, detail, holder, "refused", "in-flight")
+        return self._prevented(arrival, Kind.IN_FLIGHT, detail, holder, "in-flight")
 
     def _duplicate(self, arrival: Arrival, holder: str) -> Answer:
         detail = f"{holder} has this call's effect; this one was not forwarded"
-        return self._prevented(arrival, Kind.EFFECT_DUPLICATE, detail, holder, "refused", "")
+        return self._prevented(arrival, Kind.EFFECT_DUPLICATE, detail, holder, "")
 
-    def _prevented(
-        self, arrival: Arrival, kind: Kind, detail: str, holder: str, outcome: Outcome, state: str
-    ) -> Answer:
-        given = answer.refusal(kind, detail, arrival.ref.operation, outcome, state=state, effect_of=holder)
+    def _prevented(self, arrival: Arrival, kind: Kind, detail: str, holder: str, state: str) -> Answer:
+        given = answer.refusal(kind, detail, arrival.ref.operation, state=state, effect_of=holder)
         return self._count(arrival, given, _HOW[kind])
+
+    def _unknown(self, arrival: Arrival, detail: str, holder: str, *, can_end: bool, state: str) -> Answer:
+        given = answer.unknown(
+            Kind.UNKNOWN, detail, arrival.ref.operation, can_end=can_end, state=state, effect_of=holder
+        )
+        return self._count(arrival, given, "unknown")
 
     def _count(self, arrival: Arrival, given: Answer, how: str) -> Answer:
         given.how = f"effect-{how}"
@@ -159,7 +165,7 @@ class Effects:
         return given
 
 
-_HOW = {Kind.UNKNOWN: "unknown", Kind.IN_FLIGHT: "in-flight", Kind.EFFECT_DUPLICATE: "refused"}
+_HOW = {Kind.IN_FLIGHT: "in-flight", Kind.EFFECT_DUPLICATE: "refused"}
 
 
 def _then(arrival: Arrival, other: Other) -> str:

@@ -12,6 +12,7 @@ import asyncio
 from ledger.records import Alias, Completed, Free, InFlight, Unknown
 from ledger.result import Result
 from proxy import answer
+from proxy.account import can_end
 from proxy.answer import Answer, Outcome
 from proxy.arrival import Arrival
 from proxy.claim import AT_FIRST
@@ -121,9 +122,10 @@ class Guard:
                 return _not_sent(operation, f"{outcome.phase}: {outcome.why}", outcome.timed_out)
             case Lost() as outcome:
                 kind = Kind.UNKNOWN_TIMEOUT if _timed_out(execution) else Kind.UNKNOWN_LOST
-                return answer.refusal(kind, outcome.why, operation, "unknown", state="unknown")
+                ends = can_end(execution.record, self._works.now_ms(), arrival.policy)
+                return answer.unknown(kind, outcome.why, operation, can_end=ends)
             case None:
-                return answer.refusal(Kind.UNKNOWN_LOST, "the proxy is stopping", operation, "unknown", state="unknown")
+                return answer.unknown(Kind.UNKNOWN_LOST, "the proxy is stopping", operation, can_end=True)
 
     # -- everybody else ------------------------------------------------------------------------------------------
 
@@ -158,9 +160,8 @@ class Guard:
         """Answer from what the ledger knows; None means that the key may be had by now: look again."""
         operation, record, result = arrival.ref.operation, execution.record, execution.result
         if execution.foreign:
-            return answer.refusal(
-                Kind.UNKNOWN, "its record cannot be read by this version", operation, "unknown", state="unreadable"
-            )
+            why = "its record cannot be read by this version"
+            return answer.unknown(Kind.UNKNOWN, why, operation, can_end=False, state="unreadable")
         if record is None:
             return _from_nothing(operation, execution)
         if record.fingerprint != arrival.fingerprint:
@@ -204,7 +205,8 @@ class Guard:
         if joined:
             kind = Kind.UNKNOWN_TIMEOUT if record.why == "timeout" else Kind.UNKNOWN_LOST
         detail = f"it may or may not have run: {record.why}{': ' + record.detail if record.detail else ''}"
-        refused = answer.refusal(kind, detail, arrival.ref.operation, "unknown", state="unknown")
+        ends = can_end(record, self._works.now_ms(), arrival.policy)
+        refused = answer.unknown(kind, detail, arrival.ref.operation, can_end=ends)
         return self._prevented(arrival, refused, "unknown")
 
     def _key_reused(self, arrival: Arrival, stands: str) -> Answer:
@@ -246,7 +248,7 @@ def _unknown_so_far(operation: str, execution: Execution) -> Answer:
     if not execution.listening:
         why = "Holdfast goes on sending it, under the key that the tool honours"
     said = "no answer within the tool's time" if timed_out else "the tool's answer was lost, or settled nothing"
-    return answer.refusal(kind, f"{said}; {why}", operation, "unknown", state="unknown")
+    return answer.unknown(kind, f"{said}; {why}", operation, can_end=True)
 
 
 def _timed_out(execution: Execution) -> bool:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ledger.records import Alias, Call, Completed, Event, Free, InFlight, Probing, Record, Unknown
 from policies.model import HOUR_MS, UnknownRules
-from proxy.account import account, instant, with_history
+from proxy.account import account, can_end, instant, with_history
 from tests.proxy.world import POLICY
 
 AT_MS = 1_700_000_000_000
@@ -67,3 +67,15 @@ def test_history_counts_attempts_in_place_of_tokens() -> None:
     assert [(line["what"], line.get("attempt")) for line in lines] == [("claimed", None), ("claimed", 4), ("lost", 5)]
     assert lines[-1]["detail"] == "reset"
     assert "t5" not in str(lines)
+
+
+def test_who_asks_is_told_whether_an_unknown_may_end_without_an_operator() -> None:
+    """What operators are told of its ends, in one word; what is no longer unknown has ended."""
+    resending = replace(POLICY, unknown=UnknownRules("resend", HOUR_MS))
+    assert not can_end(UNKNOWN, AT_MS, POLICY)
+    assert can_end(replace(UNKNOWN, listening=True), AT_MS, POLICY)
+    assert can_end(replace(UNKNOWN, probing=Probing(3, 9_000, 5_000)), AT_MS, POLICY)
+    assert can_end(UNKNOWN, AT_MS + HOUR_MS - 1, resending)
+    assert not can_end(UNKNOWN, AT_MS + HOUR_MS, resending)
+    assert can_end(Completed(**BASE, completed_ms=AT_MS, status=200, digest="d"), AT_MS, POLICY)
+    assert can_end(None, AT_MS, POLICY)

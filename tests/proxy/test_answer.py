@@ -78,3 +78,11 @@ def test_refusal_before_the_key_is_known_names_no_operation() -> None:
     assert json.loads(given.body)["operation"] is None
     assert field(given, "Holdfast-Operation") is None
     assert field(given, "Holdfast-Outcome") is None
+
+
+@pytest.mark.parametrize("can_end", [True, False])
+def test_unknown_outcome_says_whether_to_ask_again_may_bring_its_end(can_end: bool) -> None:
+    """A program that waits must know whether there is anything to wait for."""
+    given = answer.unknown(Kind.UNKNOWN, "why", OP, can_end=can_end)
+    assert json.loads(given.body)["can_end"] is can_end
+    assert (given.outcome, json.loads(given.body)["state"]) == ("unknown", "unknown")
