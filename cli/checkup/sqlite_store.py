@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cli.checkup.finding import Finding, error, ok, warning
 from cli.exits import Unreachable
-from ledger.stores.sqlite_file import APPLICATION_ID
+from ledger.stores.sqlite_kind import APPLICATION_ID
 
 SYNCS = 20
 SYNC_MEDIAN_MAX_MS = 10.0

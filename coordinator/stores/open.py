@@ -9,11 +9,14 @@ from ledger.stores.open import DEADLINE_MS, BadStoreUrl, named
 def open_run_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: str | None = None) -> RunStore:
     """Return the store that `url` names, not started yet; `password_file` holds the password for a Redis. Raises
     `ledger.stores.open.BadStoreUrl`."""
-    del deadline_ms
     match named(url, password_file):
         case None:
             from coordinator.stores.memory import MemoryRunStore
 
             return MemoryRunStore()
+        case str(path):
+            from coordinator.stores.sqlite import SqliteRunStore
+
+            return SqliteRunStore(path, deadline_ms=deadline_ms)
         case _:
-            raise BadStoreUrl("--store of a coordinator is memory:// so far")
+            raise BadStoreUrl("--store of a coordinator is memory:// or sqlite:///PATH so far")

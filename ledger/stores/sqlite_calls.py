@@ -11,11 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from msgspec import Struct, field
 
 from ledger.store import StoreUnavailable
-from ledger.stores.sqlite_places import Answer, Work
+from ledger.stores.sqlite_kind import LEDGER, Kind
+
+Work = Any
+"""What the writer is asked; its own table's business (`sqlite_places` for the ledger's)."""
+Answer = Any
 
 GROUP_MAX = 256
 """Calls in one transaction: enough to share a flush among all that wait, few enough to end within the deadline."""
@@ -24,19 +29,20 @@ WAITING_MAX = 8_192
 
 
 class Call(Struct, eq=False):
-    """A call on its way. `work` is None once its caller gave up; the writer sets `answer`, the loop the `future`."""
+    """A call on its way. `work` is None once its caller gave up; the writer sets `answer`, or why there is none, the
+    loop the `future`."""
 
-    work: Work | None
+    work: Work
     future: asyncio.Future[Answer]
     since_s: float
-    answer: Answer | StoreUnavailable = None
+    answer: Answer = None
 
 
 class Group(Struct, eq=False):
-    """Calls answered together. The writer fills in `changed`, the operations that it wrote, and last `answered`."""
+    """Calls answered together. The writer fills in `changed`, what there is to tell of them, and last `answered`."""
 
     calls: list[Call]
-    changed: list[str] = field(default_factory=list)
+    changed: list[Any] = field(default_factory=list)
     answered: bool = False
 
 
@@ -44,8 +50,13 @@ class Calls:
     """Bounded in number, and each in time. `hand_over` takes a group to the writer; `tell` hears what was changed."""
 
     def __init__(
-        self, deadline_s: float, hand_over: Callable[[Group], None], tell: Callable[[list[str]], None]
+        self,
+        deadline_s: float,
+        hand_over: Callable[[Group], None],
+        tell: Callable[[list[Any]], None],
+        kind: Kind = LEDGER,
     ) -> None:
+        self._what = kind.what
         self._deadline_s = deadline_s
         self._hand_over = hand_over
         self._tell = tell
@@ -58,7 +69,7 @@ class Calls:
     def ask(self, work: Work) -> asyncio.Future[Answer]:
         """Return a future of the answer. Raises `StoreUnavailable` when too many wait already."""
         if len(self._waiting) >= WAITING_MAX:
-            raise StoreUnavailable(f"the SQLite ledger is overloaded: {WAITING_MAX} calls wait already")
+            raise StoreUnavailable(f"the SQLite {self._what} is overloaded: {WAITING_MAX} calls wait already")
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append(Call(work, future, self._loop.time()))
         if not self._leaving and self._under_way is None:
@@ -114,7 +125,7 @@ class Calls:
                 self._watchdog = self._loop.call_at(call.since_s + self._deadline_s, self._watch_over)
                 break
             call.work = None  # if it has not begun, it never will; and what it carries is let go
-            text = f"the SQLite ledger did not answer within {self._deadline_s * 1000:.0f} ms"
+            text = f"the SQLite {self._what} did not answer within {self._deadline_s * 1000:.0f} ms"
             call.future.set_exception(StoreUnavailable(text))
         while self._waiting and self._waiting[0].future.done():
             self._waiting.popleft()

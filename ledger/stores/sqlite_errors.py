@@ -6,9 +6,10 @@ import errno
 import sqlite3
 
 from ledger.store import StoreUnavailable, UnfitStore
+from ledger.stores.sqlite_kind import LEDGER, Kind
 
 _WORDS = {
-    sqlite3.SQLITE_FULL: "the disk, or the ledger's own size limit, is full",
+    sqlite3.SQLITE_FULL: "the disk, or the file's own size limit, is full",
     sqlite3.SQLITE_READONLY: "it cannot be written to (read-only file, folder or file system)",
     sqlite3.SQLITE_IOERR: "the disk failed to read or write",
     sqlite3.SQLITE_BUSY: "another program holds it open (a sqlite3 shell, a backup)",
@@ -31,11 +32,6 @@ _PASSING = frozenset(
 _PASSING_OF_SYSTEM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Causes that may be gone at the next try; after any other, an operator has to do something before a start."""
 
-RESTORE = (
-    "restore it from a backup; or, knowing that finished calls may run again, move it away and start with a new one"
-)
-
-
 _OF_ONE_CALL = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -51,21 +47,21 @@ def is_of_one_call(error: Exception) -> bool:
     return isinstance(error, _OF_ONE_CALL)
 
 
-def unavailable(error: Exception) -> StoreUnavailable:
+def unavailable(error: Exception, kind: Kind = LEDGER) -> StoreUnavailable:
     """Return what a caller is told when its call failed with `error` (SQLite's, or the binding's about a value)."""
-    return StoreUnavailable(f"the SQLite ledger: {_words(error)}")
+    return StoreUnavailable(f"the SQLite {kind.what}: {_words(error)}")
 
 
-def at_start(path: str, error: UnfitStore | sqlite3.Error | OSError) -> StoreUnavailable | UnfitStore:
+def at_start(path: str, error: UnfitStore | sqlite3.Error | OSError, kind: Kind) -> StoreUnavailable | UnfitStore:
     """Return why a start on `path` failed: `StoreUnavailable` when waiting may help, `UnfitStore` when it will not."""
     if isinstance(error, UnfitStore):
         return error
     code = _primary_code(error)
-    text = f"the ledger {path} cannot be used: {_words(error)}"
+    text = f"the {kind.what} {path} cannot be used: {_words(error)}"
     if code in _PASSING or (isinstance(error, OSError) and error.errno in _PASSING_OF_SYSTEM):
         return StoreUnavailable(text)
     if code in _DAMAGED:
-        return UnfitStore(f"{text}. It was left as it is; {RESTORE}")
+        return UnfitStore(f"{text}. It was left as it is; {kind.restore}")
     return UnfitStore(
         f"{text}. Give this user the right to write the file and its folder, or name another with --store"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from msgspec import Struct
 
@@ -153,7 +153,11 @@ def _update(columns: tuple[str, ...]) -> str:
 class Places:
     """The table of places. Every time is an argument, in the store's milliseconds; raises `sqlite3.Error`."""
 
+    writes: tuple[type, ...] = (Swap, Renew, CountBeat, Accept)
+
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.changed: list[Any] = []
+        """The operations that were written since this was emptied."""
         self._cursor = connection.cursor()
         self._effects = Effects(self._cursor)
         self._beats = Beats(self._cursor, path)
@@ -231,6 +235,7 @@ class Places:
             place = (ref.operation, ref.scope, expected, now)
             cursor.execute(_update(tuple(columns)), (*columns.values(), write.version, *place))
         if cursor.rowcount == 1:
+            self.changed.append(ref.operation)
             return WRITTEN
         standing = self._read(ref, now)
         # Sent before, and nobody wrote since: the answer was lost, not the write.

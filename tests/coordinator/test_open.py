@@ -6,10 +6,13 @@ import pytest
 
 from coordinator.stores.memory import MemoryRunStore
 from coordinator.stores.open import open_run_store
+from coordinator.stores.sqlite import SqliteRunStore
 from ledger.stores.open import BadStoreUrl
 
 
-@pytest.mark.parametrize(("url", "kind"), [("memory://", MemoryRunStore)])
+@pytest.mark.parametrize(
+    ("url", "kind"), [("memory://", MemoryRunStore), ("sqlite:///var/lib/holdfast/coordinator.db", SqliteRunStore)]
+)
 def test_url_opens_its_store(url: str, kind: type) -> None:
     """The scheme says which store; nothing is connected or created before `start`."""
     assert isinstance(open_run_store(url), kind)

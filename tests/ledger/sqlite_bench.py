@@ -81,8 +81,8 @@ def on_disk(folder: Path, where: str) -> int:
 class Owner:
     """Another process that owns the ledger at `path`, with `clients` writing as fast as they can."""
 
-    def __init__(self, path: Path, prefix: str, clients: int) -> None:
-        command = [sys.executable, "-m", "tests.ledger.sqlite_owner", str(path), prefix, str(clients)]
+    def __init__(self, path: Path, prefix: str, clients: int, module: str) -> None:
+        command = [sys.executable, "-m", module, str(path), prefix, str(clients)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self._process.pid
         assert self._process.stdin is not None
@@ -108,9 +108,11 @@ class Owner:
 
 
 @contextlib.contextmanager
-def owned_by_another(path: Path, prefix: str = "op", clients: int = 0) -> Iterator[Owner]:
-    """Have another process own the ledger at `path`, until it is killed, here or by the test."""
-    owner = Owner(path, prefix, clients)
+def owned_by_another(
+    path: Path, prefix: str = "op", clients: int = 0, module: str = "tests.ledger.sqlite_owner"
+) -> Iterator[Owner]:
+    """Have another process, which runs `module`, own the file at `path`, until it is killed, here or by the test."""
+    owner = Owner(path, prefix, clients, module)
     try:
         yield owner
     finally:

@@ -14,7 +14,7 @@ from ledger import records, result
 from ledger.key import Ref
 from ledger.records import Completed, Free, InFlight, Unknown
 from ledger.store import EffectWrite, Held, StoreUnavailable, Written
-from ledger.stores import sqlite_file, sqlite_listing
+from ledger.stores import sqlite_kind, sqlite_listing
 from ledger.stores.sqlite import SqliteStore
 from ledger.stores.sqlite_file import open_ledger
 from ledger.stores.sqlite_places import Places, Swap
@@ -92,7 +92,7 @@ async def test_file_that_cannot_be_carried_over_stays_as_it_was(
 ) -> None:
     """All the way or not at all: the program that wrote it can still be started."""
     path = old_ledger(tmp_path)
-    monkeypatch.setitem(sqlite_file._MIGRATIONS, 1, f"{sqlite_file.ADDED_BY_2} CREATE TABLE places (another);")
+    monkeypatch.setitem(sqlite_kind._MIGRATIONS, 1, f"{sqlite_kind.ADDED_BY_2} CREATE TABLE places (another);")
     with pytest.raises(Exception, match="ledger"):
         await SqliteStore(str(path)).start()
     with contextlib.closing(sqlite3.connect(path)) as connection:
