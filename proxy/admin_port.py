@@ -1,4 +1,4 @@
-"""The admin port: what operators ask and decide, as JSON (contract, section 3). `proxy.admission` says who may.
+"""The admin port: what operators ask and decide, as JSON (contract, section 3). `process.admission` says who may.
 
 Every listing is bounded in time and length and goes on by its cursor. Mutations are written into what they change: a
 ruling into the operation's history, for good.
@@ -22,9 +22,9 @@ from policies.live import LivePolicies
 from policies.matcher import PolicySet
 from policies.model import ResultRules
 from policies.units import duration_ms
+from process.admission import Admission, NotAdmitted
 from proxy import rulings
 from proxy.admin_problems import CONTENT_TYPE, Fault, Refused
-from proxy.admission import Admission
 from proxy.heartbeat import Heartbeat
 from proxy.operations import Filter, Found, Operations
 from proxy.tail import FIELDS, TAILS_MAX, Tail
@@ -91,6 +91,8 @@ class AdminPort:
         try:
             self._admission.check(request)
             return await handler(request)
+        except NotAdmitted as error:
+            return _problem(Refused(_TURNED_AWAY[error.why], str(error), field=error.field, remedy=error.remedy))
         except Refused as refused:
             return _problem(refused)
         except StoreUnavailable as error:
@@ -232,6 +234,11 @@ _FIELDS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+
+_TURNED_AWAY = {
+    "unauthorized": Fault.UNAUTHORIZED, "forbidden": Fault.FORBIDDEN, "media-type": Fault.MEDIA_TYPE,
+}  # fmt: skip
 
 
 def _json(told: Any) -> web.Response:

@@ -19,10 +19,10 @@ from ledger.store import Store, StoreUnavailable, UnfitStore
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
+from process.admission import Admission
 from process.health import Health, health_runner, watch_lag
 from process.tokens import Tokens
 from proxy.admin_port import AdminPort
-from proxy.admission import Admission
 from proxy.books import Books
 from proxy.data_port import DataPort
 from proxy.execution import SHUTDOWN
@@ -88,7 +88,7 @@ class Proxy:
         self._heartbeat = Heartbeat(self.works, ids()(), lambda: self._live.current.longest_upstream_ms)
         self._store_open = False
         tokens = None if settings.admin_token_file is None else Tokens(settings.admin_token_file)
-        admission = Admission(settings.admin[0] if settings.admin else "", tokens)
+        admission = Admission(settings.admin[0] if settings.admin else "", tokens, "--admin-token-file")
         self._admin = AdminPort(self.works, self._live, self._heartbeat, admission)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()

@@ -13,9 +13,9 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from policies.live import LivePolicies
+from process.admission import Admission
 from process.tokens import Tokens
 from proxy.admin_port import AdminPort
-from proxy.admission import Admission
 from proxy.heartbeat import Heartbeat
 from tests.proxy.house import policy, policy_folder
 from tests.proxy.scripted import Cuts
@@ -61,6 +61,8 @@ async def desk(folder: Path, *, token: str = "") -> AsyncIterator[Desk]:
     async with world() as now:
         heartbeat = Heartbeat(now.a.works, "p-a", lambda: 0)
         await heartbeat.beat()
-        port = AdminPort(now.a.works, LivePolicies(policies), heartbeat, Admission("127.0.0.1", tokens))
+        port = AdminPort(
+            now.a.works, LivePolicies(policies), heartbeat, Admission("127.0.0.1", tokens, "--admin-token-file")
+        )
         async with TestClient(TestServer(port.application())) as client:
             yield Desk(now, client, policies)
