@@ -8,6 +8,7 @@ do not matter; numbers that a double would round are compared digit by digit, si
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -42,12 +43,24 @@ def effect_key(tenant: str, tool: str, scope: str, within: str, parts: Sequence[
 
     `scope` is the kind (run, thread, user, tenant) and `within` whose: empty for the tenant, who is named anyway.
     """
-    texts = (tenant, tool, scope, within)
-    pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+    digest = _begun(tenant, tool, scope).copy()
+    pieces = [_prefixed(within)]
     for part in parts:
-        pieces += [part.source.encode(), part.form.encode(), part.data]
-    digest = hashlib.sha256(b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces])).hexdigest()
-    return digest[: EFFECT_BITS // 4]
+        pieces += (_prefixed(part.source), _prefixed(part.form), b"%d:" % len(part.data), part.data)
+    digest.update(b"".join(pieces))
+    return digest.digest()[: EFFECT_BITS // 8].hex()
+
+
+@functools.lru_cache(maxsize=1024)
+def _begun(*texts: str) -> hashlib._Hash:
+    """Return the digest as far as a tool's calls have it in common: to be copied, never added to."""
+    return hashlib.sha256(b"".join(map(_prefixed, texts)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _prefixed(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(data), data)
 
 
 def text_part(source: str, text: str) -> Part:
@@ -71,10 +84,11 @@ def json_part(source: str, value: Any) -> Part | None:
         return None
 
 
-def read(body: bytes) -> Any:
+def read(body: bytes, plain: Any = None) -> Any:
     """Return the JSON document with its numbers as they were written, or `MISSING` for what is no JSON or could be read
-    in two ways."""
-    plain = read_plain(body)
+    in two ways. `plain` is what `read_plain` makes of it, if that is known already."""
+    if plain is None:
+        plain = read_plain(body)
     if plain is not NOT_PLAIN:
         return plain
     try:

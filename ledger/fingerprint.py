@@ -71,12 +71,16 @@ _careful = json.JSONDecoder(
 _quick = msgspec.json.Decoder(float_hook=_no_float)
 
 
-def canonical(body: bytes, ignore: tuple[Selector, ...] = ()) -> bytes | None:
-    """Return the canonical JSON of `body` without the `ignore`d places, or None if it must be taken byte for byte."""
+def canonical(body: bytes, ignore: tuple[Selector, ...] = (), plain: Any = None) -> bytes | None:
+    """Return the canonical JSON of `body` without the `ignore`d places, or None if it must be taken byte for byte.
+
+    `plain` is what `read_plain` makes of it, if that is known already; the places are taken out of it.
+    """
     if not body or len(body) > JSON_BYTES_MAX:
         return None
     try:
-        plain = read_plain(body)
+        if plain is None:
+            plain = read_plain(body)
         if plain is not NOT_PLAIN:
             return _encode_sorted(_without_all(plain, ignore))
         return rfc8785.dumps(_without_all(_careful.decode(body.decode("utf-8")), ignore))
@@ -86,6 +90,7 @@ def canonical(body: bytes, ignore: tuple[Selector, ...] = ()) -> bytes | None:
 
 
 NOT_PLAIN = object()
+"""Also `null`, which nobody sends: it is read the careful way."""
 
 
 def read_plain(body: bytes) -> Any:
@@ -101,6 +106,8 @@ def read_plain(body: bytes) -> Any:
         document = _quick.decode(body)
         compact = _encode(document)
     except (msgspec.MsgspecError, ValueError, RecursionError):
+        return NOT_PLAIN
+    if document is None:
         return NOT_PLAIN
     return document if compact == body or msgspec.json.format(compact, indent=0) == body else NOT_PLAIN
 
@@ -121,14 +128,15 @@ def _without(document: Any, pointer: str) -> Any:
 
 
 def fingerprint(
-    method: bytes, target: bytes, body: bytes, ignore: tuple[Selector, ...], principal: str | None, json_body: bool
-) -> str:
+    method: bytes, target: bytes, body: bytes, ignore: tuple[Selector, ...], principal: str | None, json_body: bool,
+    plain: Any = None,
+) -> str:  # fmt: skip
     """Return the fingerprint, SHA-256 in hex, over method, raw target, principal and body.
 
     `json_body` says that the request declares JSON. Each part is length-prefixed, and the body is tagged with the form
-    it was taken in, so that no two different requests share their input.
+    it was taken in, so that no two different requests share their input. `plain` as for `canonical`.
     """
-    form = canonical(body, ignore) if json_body else None
+    form = canonical(body, ignore, plain) if json_body else None
     tag, data = (b"raw", body) if form is None else (b"jcs", form)
     who = b"-" if principal is None else b"+" + principal.encode("utf-8", "surrogateescape")
     head = b"%d:%b%d:%b%d:%b%b" % (len(method), method, len(target), target, len(who), who, tag)

@@ -35,9 +35,17 @@ class Ref(Struct, frozen=True):
 
 def operation_id(key: Key) -> str:
     """Return the `op_…` id: SHA-256 over the length-prefixed parts, cut to 160 bits, in hexadecimal."""
-    prefixed = "".join([f"{len(part)}:{part}" for part in (key.tenant, key.tool, key.source, *key.parts)])
-    digest = hashlib.sha256(prefixed.encode("utf-8", "surrogatepass")).hexdigest()
-    return "op_" + digest[: OPERATION_BITS // 4]
+    found = _begun(key.tenant, key.tool, key.source).copy()
+    for part in key.parts:
+        found.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
+    return "op_" + found.digest()[: OPERATION_BITS // 8].hex()
+
+
+@functools.lru_cache(maxsize=4096)
+def _begun(*texts: str) -> hashlib._Hash:
+    """Return the digest as far as a tool's calls have it in common: to be copied, never added to."""
+    prefixed = "".join([f"{len(text)}:{text}" for text in texts])
+    return hashlib.sha256(prefixed.encode("utf-8", "surrogatepass"))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import operator
 
@@ -50,11 +51,16 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Result)
 
 
+SECTIONS_MAX = 64
+"""Header sections for which is remembered what is made of them: a busy tool repeats itself, but for the date, which
+changes once a second. They have 64 KiB at the most."""
+
 SPELLINGS_MAX = 1_000
 _kept: dict[bytes, bool] = {}
 """Whether a field is kept, by its spelling: tools send the same few over and over. Bounded; it is only a shortcut."""
 
 
+@functools.lru_cache(SECTIONS_MAX)
 def storable(headers: Headers) -> Headers:
     """Return the fields that another caller may see, in their order and case: none of one connection, of one caller, or
     of Holdfast's own making."""
@@ -79,6 +85,7 @@ def _is_kept(spelling: bytes) -> bool:
     return kept
 
 
+@functools.lru_cache(SECTIONS_MAX)
 def head_of(headers: Headers, body_length: int | None) -> Headers:
     """Return the few fields of a reply that outlive its body, for whoever is told that it ran: what it was, what it
     made and where, and how long the body was (None: not known). What would take them past `HEAD_BYTES_MAX` is left out.
@@ -130,12 +137,16 @@ def connection_tokens(headers: Headers) -> frozenset[bytes]:
 
 def digest(status: int, headers: Headers, body: bytes) -> str:
     """Return SHA-256, in hex, over status, Content-Type and body: what makes two replies the same answer."""
-    content_type = b""
+    content_type = _content_type(headers)
+    return hashlib.sha256(b"%d %d:%b%b" % (status, len(content_type), content_type, body)).hexdigest()
+
+
+@functools.lru_cache(SECTIONS_MAX)
+def _content_type(headers: Headers) -> bytes:
     for name, value in headers:
         if len(name) == 12 and name.lower() == b"content-type":
-            content_type = value
-            break
-    return hashlib.sha256(b"%d %d:%b%b" % (status, len(content_type), content_type, body)).hexdigest()
+            return value
+    return b""
 
 
 def encode(result: Result) -> bytes:

@@ -90,6 +90,8 @@ FINAL, NOT_FINAL = Verdict.FINAL, Verdict.NOT_FINAL
 CLAIMS = ("claimed", "resent")
 """What a claim is called in the history."""
 
+_OPEN, _ENDED = (InFlight, Unknown), (Completed, Free)  # `InFlight | Unknown` is put together anew with each look
+
 
 class Changed(Struct, frozen=True):
     """Swap this in. `conflict`: only the history grew, by something an operator should see."""
@@ -160,14 +162,14 @@ def apply(record: Record, event: Happening, now_ms: int, notes: tuple[Event, ...
     if notes and isinstance(apply(record, event, now_ms), Changed):
         return apply(replace(record, history=functools.reduce(_grown, notes, record.history)), event, now_ms)
     match event:
+        case Replied() | NotSent() | Lost() | TimedOut():
+            return _ended(record, event, now_ms)
         case Lapsed():
             return _lapse(record, now_ms)
         case Resumed():
             return _resume(record, event, now_ms)
-        case Asking() | Probed() | Ruled():
-            return _found_out(record, event, now_ms) if isinstance(record, Unknown) else Unchanged()
         case _:
-            return _ended(record, event, now_ms)
+            return _found_out(record, event, now_ms) if isinstance(record, Unknown) else Unchanged()
 
 
 def _ended(record: Record, event: AttemptEnd, now_ms: int) -> Changed | Unchanged:
@@ -199,10 +201,10 @@ def _agrees(record: Completed, event: AttemptEnd) -> bool:
 
 def _ruled(record: Record, token: str) -> bool:
     """Whether a person has decided what became of the call since the attempt of `token` began."""
-    if isinstance(record, Completed | Free) and record.by_ruling:
+    if isinstance(record, _ENDED) and record.by_ruling:
         return True
     for told in reversed(record.history):
-        if told.what == "ruled" or (told.token == token and told.what in CLAIMS):
+        if told.what == "ruled" or (told.what in CLAIMS and told.token == token):
             return told.what == "ruled"
     return False
 
@@ -317,17 +319,21 @@ def _settle(record: Record, event: AttemptEnd, now_ms: int, *, late: bool) -> Ch
 
 def _resent(record: Record) -> bool:
     """Whether an attempt before the newest may have run: then the newest one's word about itself frees nothing."""
-    return isinstance(record, InFlight | Unknown) and record.resent
+    return isinstance(record, _OPEN) and record.resent
 
 
 def _completed(record: Record, event: Replied, now_ms: int, line: Event, *, late: bool) -> Completed:
-    return Completed(
+    resent = _resent(record)
+    # Beyond fifteen keyword arguments Python passes them in a dictionary, at three times the cost.
+    completed = Completed(
         operation=record.operation, fingerprint=record.fingerprint, call=record.call, created_ms=record.created_ms,
         attempt=record.attempt, tokens=record.tokens, history=_grown(record.history, line), completed_ms=now_ms,
-        status=event.status, digest=event.digest, late=late, failed=event.failed, unkept=event.unkept,
-        effect=record.effect, plan=record.plan, principal=record.principal, audit_id=event.audit_id, head=event.head,
-        resent=_resent(record),
+        status=event.status, digest=event.digest, effect=record.effect, plan=record.plan, principal=record.principal,
+        audit_id=event.audit_id, head=event.head,
     )  # fmt: skip
+    if late or resent or event.failed or event.unkept:
+        return replace(completed, late=late, failed=event.failed, unkept=event.unkept, resent=resent)
+    return completed
 
 
 def _free(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ledger.records import Completed
-from ledger.result import Result
+from ledger.result import SECTIONS_MAX, Result
 from proxy import problems
 from proxy.fields import from_tool
 from proxy.forward import Headers, Replied, ReplyStream
@@ -68,7 +69,7 @@ def of_reply(replied: Replied, operation: str, outcome: Outcome) -> Answer:
     """Pass the tool's reply on to the caller whose request was forwarded, or who needs no key."""
     ours = _ours(operation, outcome) if operation else ()
     return Answer(
-        replied.status, replied.reason, from_tool(replied.headers) + ours, replied.body, outcome,
+        replied.status, replied.reason, _passed(replied.headers) + ours, replied.body, outcome,
         stream=replied.stream, trailers=replied.trailers,
     )  # fmt: skip
 
@@ -141,6 +142,9 @@ def pending(operation: str, detail: str, state: str, *, preferred: bool = False)
     if preferred:
         fields += ((b"Preference-Applied", b"respond-async"),)
     return Answer(ACCEPTED, b"", fields, body, "unknown")
+
+
+_passed = functools.lru_cache(SECTIONS_MAX)(from_tool)
 
 
 def _ours(operation: str, outcome: Outcome, effect_of: str = "") -> Headers:

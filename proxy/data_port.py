@@ -190,7 +190,7 @@ class DataPort:
         method, target = request.method.encode(), request.raw_path.encode()
         credential = ruled.identity.principal(incoming)
         mark = ruled.identity.fingerprint(
-            key, method, target, credential, data, json_body=is_json(incoming.content_type)
+            key, method, target, credential, data, json_body=is_json(incoming.content_type), plain=meant.plain
         )
         ref = ref_of(ruled.identity.separate(key, mark))
         told.operation = ref.operation

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ledger import effect
 from ledger.effect import Part, effect_key, json_part, text_part
-from ledger.fingerprint import fingerprint
+from ledger.fingerprint import fingerprint, read_plain
 from ledger.key import Key
 from ledger.records import Call
 from policies.model import EffectRules, Selector, ToolPolicy
@@ -37,12 +37,14 @@ class Meant(Struct, frozen=True):
     key      its identity; None if it has none.
     effect   its effect key; empty if the policy has no rules for one, or the request lacks a field of it.
     lacking  the first such field, for the log and for refusals.
+    plain    what `read_plain` makes of the body, if it was asked; for the fingerprint, and for nobody after it.
     """
 
     tenant: str
     key: Key | None
     effect: str = ""
     lacking: str = ""
+    plain: Any = None
 
 
 class Finder:
@@ -71,10 +73,11 @@ class EffectFinder:
         self._tool = tool
         self._scope = rules.scope
         self._fields = [(selector, _tag((selector,)), Finder(selector)) for selector in rules.fields]
-        self._reads_body = any(selector.kind == "body" for selector in rules.fields)
+        self.reads_body = any(selector.kind == "body" for selector in rules.fields)
 
-    def find(self, tenant: str, incoming: Incoming, body: bytes) -> tuple[str, str]:
-        """Return the effect key and nothing, or nothing and the field that the request lacks.
+    def find(self, tenant: str, incoming: Incoming, body: bytes, plain: Any) -> tuple[str, str]:
+        """Return the effect key and nothing, or nothing and the field that the request lacks. `plain` is what
+        `read_plain` makes of the body, if the body is looked at.
 
         Raises `Refused` if the header is missing that the scope names: without it, calls of strangers would be one.
         """
@@ -83,7 +86,7 @@ class EffectFinder:
             within = incoming.controls.get(named[0], "")
             if not within:
                 raise Refused(Kind.KEY_MISSING, f"effects are told apart by {self._scope}: send {named[1]}")
-        document = effect.read(body) if self._reads_body else None
+        document = effect.read(body, plain) if self.reads_body else None
         parts: list[Part] = []
         for selector, tag, finder in self._fields:
             part = _part(selector, tag, finder, incoming, document)
@@ -124,10 +127,11 @@ class Identity:
         key = self._key(tenant, incoming, body)
         if self._effect is None:
             return Meant(tenant, key)
-        found, lacking = self._effect.find(tenant, incoming, body)
+        plain = read_plain(body) if self._effect.reads_body else None
+        found, lacking = self._effect.find(tenant, incoming, body, plain)
         if key is None and found and self._rules.on_missing == "effect":
             key = Key(tenant, self._tool, EFFECT_SOURCE, (found,))
-        return Meant(tenant, key, found, lacking)
+        return Meant(tenant, key, found, lacking, plain)
 
     def key(self, incoming: Incoming, body: bytes) -> Key | None:
         """Return the call's key by the first source that is complete, or None if there is none."""
@@ -154,13 +158,14 @@ class Identity:
         return None
 
     def fingerprint(
-        self, key: Key, method: bytes, target: bytes, credential: str | None, body: bytes, *, json_body: bool
-    ) -> str:
+        self, key: Key, method: bytes, target: bytes, credential: str | None, body: bytes, *, json_body: bool,
+        plain: Any = None,
+    ) -> str:  # fmt: skip
         """Return the request's fingerprint. Calls that have their effect for identity ask for the same if that is the
-        same, in whatever words the rest of the body puts it."""
+        same, in whatever words the rest of the body puts it. `plain` is what `meant` found of the body."""
         if key.source == EFFECT_SOURCE:
             return fingerprint(method, target, key.parts[0].encode(), (), credential, json_body=False)
-        return fingerprint(method, target, body, self._ignore, credential, json_body)
+        return fingerprint(method, target, body, self._ignore, credential, json_body, plain)
 
     def separate(self, key: Key, mark: str) -> Key:
         """Return the key of a request with fingerprint `mark`: with it for one more part where providers reuse ids."""

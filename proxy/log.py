@@ -34,6 +34,7 @@ WAIT_S = 0.05
 """Between looks at a reader that has fallen behind."""
 
 _encoder = msgspec.json.Encoder()
+_FRACTIONS = tuple(f".{millisecond:03d}Z" for millisecond in range(1_000))
 
 
 class RequestLine(Struct, omit_defaults=True):
@@ -81,7 +82,7 @@ class Log:
         self._poll = None if stat.S_ISREG(os.fstat(fd).st_mode) else select.poll()
         if self._poll is not None:
             self._poll.register(fd, select.POLLOUT)
-        self._key = hashlib.sha256(key).digest()
+        self._keyed = hashlib.blake2b(digest_size=8, key=hashlib.sha256(key).digest())
         self._rank = RANKS[level]
         self._now = now
         self._pending: list[bytes] = []
@@ -114,7 +115,9 @@ class Log:
 
     def keyed(self, value: str) -> str:
         """Return a short keyed hash of `value`: equal values look equal, and nothing else can be told."""
-        return hashlib.blake2b(value.encode("utf-8", "surrogateescape"), digest_size=8, key=self._key).hexdigest()
+        keyed = self._keyed.copy()
+        keyed.update(value.encode("utf-8", "surrogateescape"))
+        return keyed.hexdigest()
 
     def flush(self) -> None:
         """Write what is pending, as much as goes without waiting for the reader. One that is gone loses lines; that is
@@ -181,4 +184,4 @@ class Log:
         if second != self._second:
             self._second = second
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
+        return self._prefix + _FRACTIONS[int((now - second) * 1_000)]

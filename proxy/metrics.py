@@ -54,6 +54,7 @@ class Metrics:
         self._gauge(r)
         self._store_up = False
         self._answers: dict[tuple[str, str], tuple[Tally, Distribution]] = {}
+        self._forwards: dict[str, tuple[Distribution, Distribution]] = {}
 
     def _count_late(self, r: CollectorRegistry) -> None:
         self.late_results = Counter(
@@ -123,9 +124,12 @@ class Metrics:
 
     def forwarded(self, tool: str, upstream_s: float, overhead_s: float | None) -> None:
         """Note how long a forward took, and what Holdfast added to it."""
-        self.upstream_duration.child(tool).observe(upstream_s)
+        pair = self._forwards.get(tool)
+        if pair is None:
+            pair = self._forwards[tool] = self.upstream_duration.child(tool), self.overhead.child(tool)
+        pair[0].observe(upstream_s)
         if overhead_s is not None:
-            self.overhead.child(tool).observe(overhead_s)
+            pair[1].observe(overhead_s)
 
     def store_answered(self) -> None:
         """The store is there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ledger.key import Ref
 from ledger.records import Call, ProbePlan
 from policies.model import Probe
-from policies.template import parse_template
+from policies.template import TARGET_MAX, parse_template
 from proxy.fields import Incoming
 from proxy.identity import Finder
 
@@ -20,9 +20,15 @@ class Planner:
         self._template = parse_template(probe.get)
         self._finders = {str(selector): Finder(selector) for selector in self._template.selectors}
         self._after_ms = probe.after_ms
+        parts = self._template.parts
+        plain = self._template.variables == ("operation",) and len(probe.get) <= TARGET_MAX // 2
+        self._around = (parts[0], parts[2]) if plain else None
 
     def plan(self, ref: Ref, call: Call, incoming: Incoming, body: bytes) -> ProbePlan | None:
         """Return the plan for one call; None if the call lacks something that the target is made of."""
+        if self._around is not None:  # what most ask by: it is always there, short, and nothing in it needs encoding
+            before, after = self._around
+            return ProbePlan(before + ref.operation + after, self._after_ms)
         values = {
             "operation": ref.operation, "run_id": call.run_id, "tool_call_id": call.tool_call_id,
             "thread_id": call.thread_id, "user_id": call.user_id, "tenant": call.tenant,
