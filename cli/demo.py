@@ -20,7 +20,7 @@ def demo(speed: float, output: str) -> None:
     """Replay the incident of the two tickets, without Holdfast and with it.
 
     Starts a tool server and a proxy of its own on loopback, ends both, and leaves nothing behind. Exits with 1 if the
-    tools' ledgers do not show two tickets without Holdfast and one with it.
+    tools' audits do not show two tickets without Holdfast and one with it.
     """
     import msgspec
 

@@ -1,9 +1,11 @@
-"""`holdfast simulate`: the world around Holdfast, for trying it out and for tests: an Assistants-style API."""
+"""`holdfast simulate`: the world around Holdfast, to try it and to test it: an Assistants-style API, and tools."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+from collections.abc import Coroutine
 from pathlib import Path
 
 import click
@@ -33,12 +35,16 @@ def simulate() -> None:
     """Simulate what Holdfast works with."""
 
 
-@simulate.command()
-@click.option("--listen", type=ListenAt(), default="127.0.0.1:8200", show_default=True)
-@click.option(
+scripted = click.option(
     "--script", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="What goes wrong, and how often."
 )
-@click.option("--seed", type=int, help="Of what goes wrong; the script's own, if not given.")
+seeded = click.option("--seed", type=int, help="Of what goes wrong; the script's own, if not given.")
+
+
+@simulate.command()
+@click.option("--listen", type=ListenAt(), default="127.0.0.1:8200", show_default=True)
+@scripted
+@seeded
 @click.option("--webhook-url", metavar="URL", help="Who is told of each new status of a run.")
 @click.option(
     "--webhook-secret-file",
@@ -53,8 +59,9 @@ def assistants(
     A message like {"steps": [[{"tool": "create_ticket", "arguments": {"subject": "printer"}}]]} is a plan: a list of
     steps, each a list of tool calls. Any other message makes the script's plan, or one create_ticket.
     """
-    from evaluation.assistants.script import BadScript, Script, read_script
+    from evaluation.assistants.script import Script, read_script
     from evaluation.assistants.serving import serve
+    from evaluation.scripts import BadScript
 
     if (webhook_url is None) != (webhook_secret_file is None):
         raise click.UsageError("--webhook-url and --webhook-secret-file go together")
@@ -70,7 +77,66 @@ def assistants(
     def started(bound: Address) -> None:
         click.echo(f"assistants simulator on {bound.url} (base URL for clients: {bound.url}/v1)", err=True)
 
+    _run(serve(listen, wanted, webhook, started))
+
+
+@simulate.command()
+@click.option("--listen", type=ListenAt(), default="127.0.0.1:9000", show_default=True)
+@scripted
+@seeded
+@click.option(
+    "--audit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file of effects, a JSON line each; one that is there already goes on. Without it they are in memory.",
+)
+@click.option(
+    "--latency",
+    type=click.FloatRange(0),
+    multiple=True,
+    metavar="SECONDS",
+    help="Of every tool, whatever the script says; given again, of a request that comes again. The last one repeats.",
+)
+def tools(
+    listen: Address, script: Path | None, seed: int | None, audit: Path | None, latency: tuple[float, ...]
+) -> None:
+    """Serve tools that write down whatever they do, and misbehave by a script.
+
+    POST /tools/NAME acts, for create_ticket, send_email and any other name, or reads, for search_kb and what the script
+    says. GET /_tools/audit shows every effect, GET /_tools/counts what came to nothing.
+    """
+    from evaluation.scripts import BadScript
+    from evaluation.serving import serve
+    from evaluation.tools.api import Api
+    from evaluation.tools.audit import Audit, BadAudit
+    from evaluation.tools.script import built_in, read_script
+
     try:
-        asyncio.run(serve(listen, wanted, webhook, started))
+        wanted = built_in() if script is None else read_script(script)
+    except BadScript as error:
+        raise click.BadParameter(str(error), param_hint="--script") from None
+    wanted = wanted if seed is None else replace(wanted, seed=seed)
+    if latency:
+        named = {name: replace(tool, latencies=latency) for name, tool in wanted.tools.items()}
+        wanted = replace(wanted, tools=named)
+
+    def started(bound: Address) -> None:
+        click.echo(f"tools simulator on {bound.url}, its audit at {bound.url}/_tools/audit", err=True)
+
+    try:
+        truth = Audit(audit)
+    except BadAudit as error:
+        raise click.BadParameter(str(error), param_hint="--audit") from None
+    except OSError as error:
+        raise Conflict(str(error)) from None
+    with contextlib.closing(truth):
+        _run(serve(listen, Api(wanted, truth).application(), started))
+
+
+def _run(serving: Coroutine[None, None, None]) -> None:
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serving)
     except OSError as error:
         raise Conflict(str(error)) from None

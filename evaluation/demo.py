@@ -1,6 +1,6 @@
 """The incident twice, with real processes over real HTTP: against the tool directly, and through `holdfast proxy`.
 
-What counts is what the tool's own ledger says afterwards. `replay` returns both stories and the checks that they were
+What counts is what the tool's own audit says afterwards. `replay` returns both stories and the checks that they were
 put to; it leaves no process and no file behind, however it ends.
 """
 
@@ -22,25 +22,25 @@ from evaluation.address import Address, unused_address
 from evaluation.child import Child, answers_200, bereaved, child, rooms_environment
 from evaluation.incident import FIRST, TOOL_LATENCIES_MS, Answer, Caller, Event, executions
 from evaluation.sidecar import sidecar
-from evaluation.ticket_tool import Entry, Ledger
+from evaluation.tools.audit import Effect, Page
 
 READY_S = 20.0
 """How long a child may take to become ready. Far beyond what it needs: a loaded machine is no reason to fail."""
 
 
 class Check(Struct, frozen=True):
-    """One claim about what happened, and whether the ledgers bear it out."""
+    """One claim about what happened, and whether the audits bear it out."""
 
     claim: str
     holds: bool
 
 
 class Side(Struct, frozen=True):
-    """One of the two stories. `arrivals` counts the requests that reached the tool, `ledger` what it executed."""
+    """One of the two stories. `arrivals` counts the requests that reached the tool, `audit` has what it executed."""
 
     name: str
     timeline: tuple[Event, ...]
-    ledger: tuple[Entry, ...]
+    audit: tuple[Effect, ...]
     arrivals: int
     first: Answer | None
     second: Answer | None
@@ -94,15 +94,15 @@ async def _side(session: aiohttp.ClientSession, directory: Path, speed: float, *
                 front = proxy.address
             try:
                 told = await Caller(session, front.url, speed).live_through()
-                ledger = await _settled(session, address)
+                audit = await _settled(session, address)
             except aiohttp.ClientError as error:
                 raise bereaved(watched, error) from error
-    events = (*told.events, *executions(ledger.entries, told.began, speed))
+    events = (*told.events, *executions(audit.entries, told.began, speed))
     return Side(
         name="through holdfast" if guarded else "directly",
         timeline=tuple(sorted(events, key=lambda event: event.at_ms)),
-        ledger=ledger.entries,
-        arrivals=ledger.arrivals,
+        audit=audit.entries,
+        arrivals=audit.arrivals,
         first=told.first,
         second=told.second,
     )
@@ -111,31 +111,41 @@ async def _side(session: aiohttp.ClientSession, directory: Path, speed: float, *
 @contextlib.asynccontextmanager
 async def _tool(session: aiohttp.ClientSession, directory: Path, speed: float) -> AsyncIterator[tuple[Child, Address]]:
     address = unused_address()
-    command = [sys.executable, "-m", "evaluation.ticket_tool", "--listen", str(address), "--ledger", "ledger.jsonl"]
+    command = [
+        sys.executable,
+        "-m",
+        "cli.main",
+        "simulate",
+        "tools",
+        "--listen",
+        str(address),
+        "--audit",
+        "audit.jsonl",
+    ]
     for latency_ms in TOOL_LATENCIES_MS:
         command += ["--latency", str(latency_ms / 1000 / speed)]
     with child("tool", command, directory, environ=rooms_environment()) as tool:
-        await tool.until_ready(functools.partial(answers_200, session, f"{address.url}/ledger"), READY_S)
+        await tool.until_ready(functools.partial(answers_200, session, f"{address.url}/_tools/audit"), READY_S)
         yield tool, address
 
 
-async def _settled(session: aiohttp.ClientSession, tool: Address) -> Ledger:
-    """Return the tool's ledger once nothing that was sent can still add to it."""
-    async with session.get(f"{tool.url}/ledger?settled=true", raise_for_status=True) as response:
-        return msgspec.json.decode(await response.read(), type=Ledger)
+async def _settled(session: aiohttp.ClientSession, tool: Address) -> Page:
+    """Return the tool's audit once nothing that was sent can still add to it."""
+    async with session.get(f"{tool.url}/_tools/audit?settled=true", raise_for_status=True) as response:
+        return msgspec.json.decode(await response.read(), type=Page)
 
 
 def checks(direct: Side, guarded: Side) -> tuple[Check, ...]:
-    """Put both stories to the incident's questions; the tools' ledgers are the witnesses."""
-    twice = len(direct.ledger) == 2 and len({entry.payload_hash for entry in direct.ledger}) == 1
-    once = len(guarded.ledger) == 1 and guarded.ledger[0].req == FIRST
+    """Put both stories to the incident's questions; the tools' audits are the witnesses."""
+    twice = len(direct.audit) == 2 and len({effect.payload_hash for effect in direct.audit}) == 1
+    once = len(guarded.audit) == 1 and guarded.audit[0].request_id == FIRST
     second = guarded.second
     late = second is not None and second.status == 201 and second.late
-    same = late and once and second is not None and second.audit_id == guarded.ledger[0].audit_id
+    same = late and once and second is not None and second.audit_id == guarded.audit[0].audit_id
     return (
         Check("both callers gave up on the first attempt", direct.first is None and guarded.first is None),
-        Check("directly: the tool's ledger shows two tickets for one call", twice),
-        Check("through holdfast: the tool's ledger shows one ticket", once),
+        Check("directly: the tool's audit shows two tickets for one call", twice),
+        Check("through holdfast: the tool's audit shows one ticket", once),
         Check("through holdfast: one request reached the tool", guarded.arrivals == 1),
         Check(f"through holdfast: the second attempt got the late result of {FIRST}", same),
     )

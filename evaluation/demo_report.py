@@ -1,4 +1,4 @@
-"""The demo's findings for people: both timelines side by side, the tools' ledgers, the verdict, what to try by hand."""
+"""The demo's findings for people: both timelines side by side, the tools' audits, the verdict, what to try by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def show(out: Console, found: Replay) -> None:
     out.print()
     out.print(_timelines(found.direct, found.guarded))
     for side in (found.direct, found.guarded):
-        out.print(_ledger(side))
+        out.print(_audit(side))
     for check in found.checks:
         mark = Text("ok      ", "green") if check.holds else Text("FAILED  ", "bold red")
         out.print(mark.append(check.claim, "default"))
@@ -60,7 +60,7 @@ def show(out: Console, found: Replay) -> None:
     for title, command in commands(Hands()):
         out.print(f"# {title}", style="dim")
         out.print(command, soft_wrap=True, markup=False)
-    out.print(f"# what the tool has done: curl -s {Hands().tool.url}/ledger", style="dim")
+    out.print(f"# what the tool has done: curl -s {Hands().tool.url}/_tools/audit", style="dim")
 
 
 def _timelines(left: Side, right: Side) -> Table:
@@ -93,15 +93,15 @@ def merged(left: tuple[Event, ...], right: tuple[Event, ...]) -> list[tuple[Even
     return rows
 
 
-def _ledger(side: Side) -> Table:
-    count = len(side.ledger)
+def _audit(side: Side) -> Table:
+    count = len(side.audit)
     tickets = {1: "one ticket", 2: "two tickets"}.get(count, f"{count} tickets")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="bold")
-    table.title = f"The tool's ledger, {side.name}: {tickets}"
+    table.title = f"The tool's audit, {side.name}: {tickets}"
     for name in ("tool_audit_id", "req", "run", "tool_call", "payload_hash"):
         table.add_column(name)
-    for entry in side.ledger:
-        table.add_row(entry.audit_id, entry.req, entry.run, entry.tool_call, entry.payload_hash)
+    for effect in side.audit:
+        table.add_row(effect.audit_id, effect.request_id, effect.run_id, effect.tool_call_id, effect.payload_hash)
     table.add_row()
     return table
 
@@ -118,7 +118,7 @@ def commands(hands: Hands) -> tuple[tuple[str, str], ...]:
 
 def _start(hands: Hands) -> str:
     latencies = " ".join(f"--latency {latency_ms / 1000 / hands.speed:g}" for latency_ms in TOOL_LATENCIES_MS)
-    tool = f"{_shown(Path(sys.executable))} -m evaluation.ticket_tool --listen {hands.tool} --ledger $D/tickets.jsonl"
+    tool = f"{_holdfast()} simulate tools --listen {hands.tool} --audit $D/audit.jsonl"
     proxy = f"{_holdfast()} proxy --policies {_shown(POLICIES)} --upstream {hands.tool.url}"
     proxy += " --store sqlite:///$D/holdfast.db"
     if hands.proxy != Hands().proxy:

@@ -8,7 +8,6 @@ of these durations; what is measured is multiplied by it again, so that a timeli
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from http import HTTPStatus
@@ -16,7 +15,8 @@ from http import HTTPStatus
 import aiohttp
 from msgspec import Struct
 
-from evaluation.ticket_tool import Entry
+from evaluation.tools.asking import payload_hash
+from evaluation.tools.audit import Effect
 
 BEGIN_MS = ((14 * 60 + 12) * 60 + 9) * 1000 + 3
 """The time of day of the log's first `requires_action`, 14:12:09.003, in milliseconds: every timeline starts here."""
@@ -37,7 +37,7 @@ BODY = json.dumps(
         "priority": "normal",
     }
 ).encode()
-PAYLOAD_HASH = hashlib.sha256(BODY).hexdigest()
+PAYLOAD_HASH = payload_hash(BODY)
 
 
 class Event(Struct, frozen=True):
@@ -157,16 +157,16 @@ def _audit_id(body: bytes) -> str:
     return str(answer.get("id", "")) if isinstance(answer, dict) else ""
 
 
-def executions(entries: tuple[Entry, ...], began: float, speed: float) -> tuple[Event, ...]:
-    """Return the tool's ledger as lines of the timeline that began at `began`."""
+def executions(effects: tuple[Effect, ...], began: float, speed: float) -> tuple[Event, ...]:
+    """Return the tool's audit as lines of the timeline that began at `began`."""
     return tuple(
         Event(
-            at_ms=round((entry.ts - began) * 1000 * speed),
+            at_ms=round((effect.ts - began) * 1000 * speed),
             component="tool",
             level="AUDIT",
-            message=f"{entry.tool} executed req={entry.req} tool_audit_id={entry.audit_id}",
+            message=f"{effect.tool} executed req={effect.request_id} tool_audit_id={effect.audit_id}",
             what="executed",
-            req=entry.req,
+            req=effect.request_id,
         )
-        for entry in entries
+        for effect in effects
     )

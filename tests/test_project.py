@@ -54,7 +54,6 @@ EXCUSED = {
     "coordinator/stores/memory_queue.py": "a store is tested whole: tests/coordinator/test_store_contract_queue.py",
     "coordinator/stores/sqlite_*.py": "a store is tested whole: tests/coordinator/test_sqlite.py, and the contract",
     "coordinator/tools.py": "a port: tests/coordinator run what stands behind it",
-    "evaluation/assistants/serving.py": "starts the process that tests/evaluation/assistants/test_clients.py talks to",
     "evaluation/assistants/things.py": "shapes, which tests/evaluation/assistants/test_clients.py has the clients read",
     "evaluation/bench/bare_proxy.py": "a yardstick that is run, not used: tests/evaluation/bench/test_systems.py",
     "evaluation/bench/environment.py": "what a machine is called, as it says itself",

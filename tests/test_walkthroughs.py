@@ -30,7 +30,7 @@ def test_call_in_the_middle_of_which_the_sidecar_is_killed_is_one_ticket_in_the_
     command.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST")}
     environment |= {name: str(free_port()) for name in PORTS}
-    environment |= {"HOLDFAST": str(command), "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    environment |= {"HOLDFAST": str(command), "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([WALK, how], env=environment, capture_output=True, text=True, check=False, timeout=55)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.endswith("how many tickets?\n1\n")

@@ -4,7 +4,7 @@
 #   docs/walkthroughs/unknown.sh           the shipped policy: the tool is asked (a probe), and the caller gets the ticket
 #   docs/walkthroughs/unknown.sh ruling    `then: hold` and no probe: a person looks, and rules
 #
-# Needs holdfast on the PATH (or HOLDFAST=…), its Python (PYTHON=…), curl, and five seconds of patience twice. Everything
+# Needs holdfast on the PATH (or HOLDFAST=…), curl, and five seconds of patience twice. Everything
 # goes to a folder that is removed in the end. Ports can be moved: TOOL_PORT, DATA_PORT, ADMIN_PORT, HEALTH_PORT.
 set -euo pipefail
 
@@ -51,10 +51,9 @@ POLICY
 fi
 
 say "The tool takes 4 s for a ticket; the sidecar stands in front of it"
-"${PYTHON:-python3}" -m evaluation.ticket_tool --listen "$tool" --ledger "$folder/tickets.jsonl" --latency 4 \
-  >"$folder/tool.log" 2>&1 &
+"${HOLDFAST:-holdfast}" simulate tools --listen "$tool" --audit "$folder/audit.jsonl" --latency 4 >"$folder/tool.log" 2>&1 &
 pids+=("$!")
-up "http://$tool/ledger"
+up "http://$tool/_tools/audit"
 start_proxy
 
 say "A caller asks for a ticket, and one second later: kill -9"
@@ -76,8 +75,8 @@ if [ "$how" = ruling ]; then
   call -o "$folder/answer" -w '%{http_code}\n' | grep 409 || fail "the caller was not told 409"
   cat "$folder/answer"; echo
   say "That person looks at the tool's own records"
-  curl -s "http://$tool/ledger?settled=true" | tee "$folder/ledger"; echo
-  ticket=$(grep -o 'tkt_[0-9]*' "$folder/ledger" | head -n 1)
+  curl -s "http://$tool/_tools/audit?settled=true" | tee "$folder/audit"; echo
+  ticket=$(grep -o 'tkt_[0-9]*' "$folder/audit" | head -n 1)
   say "holdfast ops resolve $op --executed --response ticket.json --reason 'filed as $ticket'"
   printf '{"status": 201, "headers": {"Content-Type": "application/json"}, "body": {"id": "%s"}}' "$ticket" >"$folder/ticket.json"
   holdfast ops resolve "$op" --executed --response "$folder/ticket.json" --reason "filed as $ticket"
@@ -93,8 +92,8 @@ grep -qi '^holdfast-outcome: \(replayed\|joined\)' "$folder/answer" || fail "the
 say "holdfast ops show $op"
 holdfast ops show "$op"
 
-say "The tool's own ledger: how many tickets?"
-curl -s "http://$tool/ledger?settled=true" >"$folder/ledger"
-count=$(grep -o '"audit_id"' "$folder/ledger" | wc -l)
+say "The tool's own audit: how many tickets?"
+curl -s "http://$tool/_tools/audit?settled=true" >"$folder/audit"
+count=$(grep -o '"audit_id"' "$folder/audit" | wc -l)
 echo "$count"
 [ "$count" -eq 1 ] || fail "there should be one ticket"

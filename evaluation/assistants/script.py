@@ -1,4 +1,4 @@
-"""What goes wrong, and how often: a seeded script, so that a scenario that found a fault finds it again.
+"""What goes wrong with runs, and how often: the simulated API's script.
 
 A script is a YAML or JSON map. Rates are between 0 and 1; each draw depends on the seed, the kind of fault, what it
 befalls and how often that has been asked before, never on the order in which requests of different runs come in.
@@ -6,27 +6,14 @@ befalls and how often that has been asked before, never on the order in which re
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from evaluation.assistants.life import Pace
 from evaluation.assistants.things import Run, Wanted
-
-
-class BadScript(ValueError):
-    """A script that cannot be used; the message names the field and says what it should be."""
-
-
-class Range(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """Seconds, drawn evenly between two bounds."""
-
-    low: float
-    high: float
+from evaluation.scripts import BadScript, Range, chance, convert, load
 
 
 class Rates(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -90,13 +77,7 @@ class Plan(Struct, frozen=True):
 
 def read_script(path: Path) -> Script:
     """Return the script in a file. Raises `BadScript` and `OSError`."""
-    try:
-        found = YAML(typ="safe", pure=True).load(path)
-        script = msgspec.convert(found or {}, Script)
-    except YAMLError as error:
-        raise BadScript(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    except msgspec.ValidationError as error:
-        raise BadScript(f"{path}: {error}") from error
+    script = convert(path, load(path), Script)
     for name in Rates.__struct_fields__:
         rate = getattr(script.rates, name)
         if not 0 <= rate <= 1:
@@ -119,7 +100,7 @@ class Fate:
     def pace(self, run: Run) -> Pace:
         """Return how fast the model is with a run."""
         draw, script = self._draw("pace", run.id), self.script
-        return Pace(*(bounds.low + draw * (bounds.high - bounds.low) for bounds in (script.queue, script.think)))
+        return Pace(*(bounds.at(draw) for bounds in (script.queue, script.think)))
 
     def expires_s(self, run: Run) -> float:
         """Return how long a run may take."""
@@ -140,4 +121,4 @@ class Fate:
 
     def _draw(self, fault: str, subject: str) -> float:
         count = self._asked[fault, subject] = self._asked.get((fault, subject), 0) + 1
-        return random.Random(f"{self.script.seed}:{fault}:{subject}:{count}").random()  # noqa: S311  # a scenario, no secret
+        return chance(self.script.seed, fault, subject, count)

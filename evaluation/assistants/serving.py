@@ -1,9 +1,7 @@
-"""The simulator as a process: it serves until it is told to stop."""
+"""The simulated API as a process, with the notifications that it sends."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Callable
 
 from aiohttp import web
@@ -12,6 +10,7 @@ from evaluation.address import Address
 from evaluation.assistants.api import Api
 from evaluation.assistants.script import Fate, Script
 from evaluation.assistants.webhooks import Webhooks
+from evaluation.serving import serve as serve_application
 
 
 async def serve(
@@ -21,19 +20,13 @@ async def serve(
 
     Raises `OSError` when it cannot listen there.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     fate = Fate(script)
     webhooks = None if webhook is None else Webhooks(*webhook, fate)
-    api = Api(fate, (lambda _: None) if webhooks is None else webhooks.notify)
-    runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=0.5)
-    try:
-        await runner.setup()
-        await web.TCPSite(runner, listen.host, listen.port).start()
-        started(Address(listen.host, runner.addresses[0][1]))
-        await stop.wait()
-    finally:
-        await runner.cleanup()
-        if webhooks is not None:
+    application = Api(fate, (lambda _: None) if webhooks is None else webhooks.notify).application()
+    if webhooks is not None:
+
+        async def close(_: web.Application) -> None:
             await webhooks.close()
+
+        application.on_cleanup.append(close)
+    await serve_application(listen, application, started)

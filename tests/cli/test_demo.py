@@ -55,13 +55,13 @@ async def demo(environment: dict[str, str], *options: str) -> tuple[int | None, 
 
 
 async def test_demo_shows_two_tickets_and_then_one(environment: dict[str, str], tmp_path: Path) -> None:
-    """The tools' ledgers show two tickets without Holdfast and one with it, and the second attempt got the late one."""
+    """The tools' audits show two tickets without Holdfast and one with it, and the second attempt got the late one."""
     code, out, err = await demo(environment, "--speed", "10", "-o", "json")
     assert code == 0, out + err
     found = json.loads(out)
-    assert [entry["req"] for entry in found["direct"]["ledger"]] == ["gw_8b92", "gw_8b91"]
-    (only,) = found["guarded"]["ledger"]
-    assert only["req"] == "gw_8b91"
+    assert [effect["request_id"] for effect in found["direct"]["audit"]] == ["gw_8b92", "gw_8b91"]
+    (only,) = found["guarded"]["audit"]
+    assert only["request_id"] == "gw_8b91"
     assert only["operation"].startswith("op_")
     assert found["guarded"]["second"]["audit_id"] == only["audit_id"]
     assert found["guarded"]["first"] is None

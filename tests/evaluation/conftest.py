@@ -1,11 +1,11 @@
-"""A ticket tool in a process of its own, for tests that need its ledger to be the witness."""
+"""Simulated tools in a process of their own, for tests that need their audit to be the witness."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -14,24 +14,33 @@ import pytest
 from msgspec import Struct
 
 from evaluation.address import Address, unused_address
-from evaluation.child import answers_200, child, rooms_environment
-from evaluation.ticket_tool import Ledger
+from evaluation.child import Child, answers_200, child, rooms_environment
+from evaluation.tools.audit import Effect, Page
 
 
-class RunningTool(Struct, frozen=True):
-    """A tool that listens, its ledger's file, and how to ask it."""
+class RunningTools(Struct, frozen=True):
+    """Tools that listen, their audit's file, their process, and how to ask them."""
 
     address: Address
     path: Path
+    process: Child
     session: aiohttp.ClientSession
 
-    async def ledger(self, wait: str = "") -> Ledger:
-        """Ask for the ledger, and have the tool wait for `settled=true` or `arrivals=N` first."""
-        async with self.session.get(f"{self.address.url}/ledger?{wait}") as response:
-            return msgspec.json.decode(await response.read(), type=Ledger)
+    async def audit(self, query: str = "") -> Page:
+        """Ask for the audit, and have the tools wait for `settled=true` or `arrivals=N` first."""
+        async with self.session.get(f"{self.address.url}/_tools/audit?{query}") as response:
+            return msgspec.json.decode(await response.read(), type=Page)
 
 
-ToolFactory = Callable[..., contextlib.AbstractAsyncContextManager[RunningTool]]
+ToolsFactory = Callable[..., contextlib.AbstractAsyncContextManager[RunningTools]]
+
+
+def effect(audit_id: str, request_id: str) -> Effect:
+    """Return an execution of the incident's call."""
+    return Effect(
+        tool="create_ticket", user_id="usr_1042", run_id="run_31f7", tool_call_id="call_A1", request_id=request_id,
+        payload_hash="9f3c", audit_id=audit_id, arrived_at=0.0, ts=0.0, answered=201,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -42,19 +51,22 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def ticket_tool(tmp_path: Path, session: aiohttp.ClientSession) -> ToolFactory:
-    """Start a tool with the latencies given, in seconds, on the one ledger of the test; `honours` is where it looks for
-    idempotency keys."""
+def tools(tmp_path: Path, session: aiohttp.ClientSession) -> ToolsFactory:
+    """Start `holdfast simulate tools` with the latencies given, in seconds, a script's text, and more options, on the
+    one audit of the test."""
 
     @contextlib.asynccontextmanager
-    async def start(*latencies: float, honours: str = "") -> AsyncIterator[RunningTool]:
+    async def start(*latencies: float, script: str = "", options: Sequence[str] = ()) -> AsyncIterator[RunningTools]:
         address = unused_address()
-        command = [sys.executable, "-m", "evaluation.ticket_tool", "--listen", str(address), "--ledger", "ledger.jsonl"]
+        command = [sys.executable, "-m", "cli.main", "simulate", "tools", "--listen", str(address)]
+        command += ["--audit", "audit.jsonl", *options]
         for latency in latencies:
             command += ["--latency", str(latency)]
-        command += ["--honours", honours] if honours else []
+        if script:
+            (tmp_path / "script.yaml").write_text(script)
+            command += ["--script", "script.yaml"]
         with child("tool", command, tmp_path, environ=rooms_environment()) as process:
-            await process.until_ready(functools.partial(answers_200, session, f"{address.url}/ledger"), 20)
-            yield RunningTool(address, tmp_path / "ledger.jsonl", session)
+            await process.until_ready(functools.partial(answers_200, session, f"{address.url}/_tools/audit"), 20)
+            yield RunningTools(address, tmp_path / "audit.jsonl", process, session)
 
     return start

@@ -7,18 +7,12 @@ from msgspec.structs import replace
 
 from evaluation.demo import Replay, Side, checks
 from evaluation.incident import FIRST, SECOND, Answer
-from evaluation.ticket_tool import Entry
-
-
-def entry(audit_id: str, req: str) -> Entry:
-    """Return an execution."""
-    return Entry(audit_id, "create_ticket", req, "usr_1042", "run_31f7", "call_A1", "", "9f3c", ts=0.0)
-
+from tests.evaluation.conftest import effect
 
 DIRECT = Side(
     name="directly",
     timeline=(),
-    ledger=(entry("tkt_901", SECOND), entry("tkt_900", FIRST)),
+    audit=(effect("tkt_901", SECOND), effect("tkt_900", FIRST)),
     arrivals=2,
     first=None,
     second=Answer(201, "tkt_901"),
@@ -26,7 +20,7 @@ DIRECT = Side(
 GUARDED = Side(
     name="through holdfast",
     timeline=(),
-    ledger=(entry("tkt_900", FIRST),),
+    audit=(effect("tkt_900", FIRST),),
     arrivals=1,
     first=None,
     second=Answer(201, "tkt_900", "joined", late=True),
@@ -46,14 +40,14 @@ def test_two_tickets_against_one_and_the_late_result_holds() -> None:
 @pytest.mark.parametrize(
     "guarded",
     [
-        replace(GUARDED, ledger=DIRECT.ledger, arrivals=2),
-        replace(GUARDED, ledger=()),
+        replace(GUARDED, audit=DIRECT.audit, arrivals=2),
+        replace(GUARDED, audit=()),
         replace(GUARDED, arrivals=2),
         replace(GUARDED, second=None),
         replace(GUARDED, second=Answer(409, "", "refused")),
         replace(GUARDED, second=Answer(201, "tkt_901", "joined", late=True)),
         replace(GUARDED, second=Answer(201, "tkt_900", "joined", late=False)),
-        replace(GUARDED, ledger=(entry("tkt_900", SECOND),)),
+        replace(GUARDED, audit=(effect("tkt_900", SECOND),)),
         replace(GUARDED, first=Answer(201, "tkt_900")),
     ],
 )
@@ -63,7 +57,7 @@ def test_guarded_story_that_is_otherwise_fails(guarded: Side) -> None:
 
 
 @pytest.mark.parametrize(
-    "direct", [replace(DIRECT, ledger=DIRECT.ledger[:1]), replace(DIRECT, first=Answer(201, "tkt_900"))]
+    "direct", [replace(DIRECT, audit=DIRECT.audit[:1]), replace(DIRECT, first=Answer(201, "tkt_900"))]
 )
 def test_direct_story_without_the_incident_fails(direct: Side) -> None:
     """A demo whose tool did not show the fault proves nothing, and says so."""

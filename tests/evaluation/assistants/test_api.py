@@ -12,7 +12,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from evaluation.assistants.api import Api
-from evaluation.assistants.script import Fate, PlannedCall, Range, Rates, Script
+from evaluation.assistants.script import Fate, PlannedCall, Rates, Script
+from evaluation.scripts import Range
 
 QUICK = Script(queue=Range(0, 0), think=Range(0, 0), plan=[[PlannedCall("create_ticket", {"subject": "a"})]])
 SPOKEN = {"OpenAI-Beta": "assistants=v2"}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.assistants.script import BadScript, Fate, Rates, Script, read_script
+from evaluation.assistants.script import Fate, Rates, Script, read_script
 from evaluation.assistants.things import Run
+from evaluation.scripts import BadScript
 
 
 def written(tmp_path: Path, text: str) -> Path:

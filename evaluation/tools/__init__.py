@@ -1,0 +1,1 @@
+"""Simulated tools that write down what they did: `holdfast simulate tools`."""
