@@ -65,7 +65,7 @@ def test_rate_that_is_raised_strikes_the_same_requests_and_more() -> None:
 
 
 def test_at_most_one_end_befalls_a_request_and_the_first_wins() -> None:
-    """Where all would strike, in whatever order the script has them, one that refuses at once does, and takes no time."""
+    """Where all would strike, in whatever order the script has them, one that refuses at once does, in no time."""
     everything = ", ".join(f"{fault.value}: 1" for fault in reversed(Fault))
     found = plan(f"tools: {{create_ticket: {{rates: {{{everything}}}}}}}")
     assert found.faults == (Fault.UNAUTHORIZED,)
