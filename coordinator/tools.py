@@ -13,7 +13,8 @@ Verdict = Literal["answered", "unknown", "refused", "unreached", "overdue"]
 
 
 class Ask(Struct, frozen=True):
-    """What to ask for, and as which call: the ids are those under which the proxy shall know it."""
+    """What to ask for, and as which call: the ids are those under which the proxy shall know it. `traceparent` is the
+    trace that it belongs to (W3C), empty if there is none."""
 
     thread_id: str
     run_id: str
@@ -23,6 +24,7 @@ class Ask(Struct, frozen=True):
     arguments: str
     tenant: str = ""
     user: str = ""
+    traceparent: str = ""
 
 
 class Told(Struct, frozen=True):
