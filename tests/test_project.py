@@ -52,6 +52,7 @@ EXCUSED = {
     "cli/runs.py": "one command: tests/cli/test_ops.py",
     "coordinator/backend.py": "a port: tests/coordinator run what stands behind it",
     "coordinator/stores/memory_queue.py": "a store is tested whole: tests/coordinator/test_store_contract_queue.py",
+    "coordinator/stores/redis_*.py": "a store is tested whole: tests/coordinator/test_redis.py, and the contract",
     "coordinator/stores/sqlite_*.py": "a store is tested whole: tests/coordinator/test_sqlite.py, and the contract",
     "coordinator/tools.py": "a port: tests/coordinator run what stands behind it",
     "evaluation/assistants/things.py": "shapes, which tests/evaluation/assistants/test_clients.py has the clients read",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coordinator.store import RunStore
-from ledger.stores.open import DEADLINE_MS, BadStoreUrl, named
+from ledger.stores.open import DEADLINE_MS, named
 
 
 def open_run_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: str | None = None) -> RunStore:
@@ -18,5 +18,7 @@ def open_run_store(url: str, *, deadline_ms: int = DEADLINE_MS, password_file: s
             from coordinator.stores.sqlite import SqliteRunStore
 
             return SqliteRunStore(path, deadline_ms=deadline_ms)
-        case _:
-            raise BadStoreUrl("--store of a coordinator is memory:// or sqlite:///PATH so far")
+        case servers:
+            from coordinator.stores.redis import RedisRunStore
+
+            return RedisRunStore(servers, deadline_ms=deadline_ms)

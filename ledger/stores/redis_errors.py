@@ -51,19 +51,25 @@ RIGHTS = f"~holdfast:* &holdfast:* {' '.join(f'+{command}' for command in _COMMA
 names replicas, SELECT where the URL names a database. CONFIG GET helps to tell what can be lost."""
 CLUSTER_RIGHTS = f"{RIGHTS} +cluster|slots +cluster|info"
 """The same for a node of a cluster."""
+_RUN_COMMANDS = (
+    "incr pexpireat scard smembers srem zcount xack xadd xautoclaim xdel xgroup|create xgroup|delconsumer"
+    " xinfo|consumers xlen xpending xrange xreadgroup"
+)
+RUN_RIGHTS = " ".join(f"+{command}" for command in _RUN_COMMANDS.split())
+"""What a coordinator's user must be granted beside these, for its runs and the queue of results."""
 
 _MEANINGS = {
     "ASK": "is moving what is asked for to another node",
     "BUSY": "is busy with a script of somebody else's",
     "CLUSTERDOWN": "is a node of a cluster that is down, or of which a part is (cluster-require-full-coverage)",
-    "FOREIGN": "holds something that Holdfast did not write at this operation's place",
+    "FOREIGN": "holds something that Holdfast did not write in the place of an operation or a run",
     "LOADING": "is still loading its data",
     "MASTERDOWN": "is a replica that has lost its primary",
     "MISCONF": "refuses writes because it cannot save to disk",
     "MOVED": "is a node of a cluster, and not the one that has this: for a cluster, give redis+cluster://",
     "NOAUTH": "asks for a password: give one in the store's URL, or the file that holds it",
     "NOPERM": f"does not permit what Holdfast needs: ACL SETUSER … {RIGHTS} (and for a cluster +cluster|slots"
-    " +cluster|info)",
+    f" +cluster|info; for coordinators {RUN_RIGHTS})",
     "NOREPLICAS": "refuses writes because too few replicas are connected (min-replicas-to-write)",
     "NOSCRIPT": "forgets scripts as soon as they are loaded",
     "OOM": "is out of memory and refuses new claims: raise maxmemory or free some",

@@ -8,12 +8,13 @@ An evicted claim is a duplicate side effect, so a server that may evict is refus
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from ledger.store import StoreUnavailable, UnfitStore
 from ledger.stores.redis_errors import raise_if_refused
-from ledger.stores.redis_scripts import ALL, CHANNEL
+from ledger.stores.redis_scripts import ALL, CHANNEL, Script
 from ledger.stores.redis_url import Topology
 from ledger.stores.redis_wire import Line, Reply, pack
 
@@ -94,13 +95,15 @@ def _warnings(facts: Facts) -> list[str]:
     return warnings
 
 
-async def examine(line: Line, topology: Topology = "single") -> Fitness:
+async def examine(
+    line: Line, topology: Topology = "single", scripts: Iterable[Script] = ALL, channel: bytes = CHANNEL
+) -> Fitness:
     """Ask the server at the other end, and leave our scripts with it. Raises UnfitStore or StoreUnavailable."""
     asked = [b"INFO", b"CONFIG GET maxmemory-policy", b"CONFIG GET appendfsync", b"CONFIG GET save"]
     questions = [line.send(pack(tuple(question.split()))) for question in asked]
-    needed = [line.send(pack((b"SCRIPT", b"LOAD", script.text))) for script in ALL]
+    needed = [line.send(pack((b"SCRIPT", b"LOAD", script.text))) for script in scripts]
     # A script that may not publish would fail with everything else written. The empty message is nobody's operation.
-    needed.append(line.send(pack((b"PUBLISH", CHANNEL, b""))))
+    needed.append(line.send(pack((b"PUBLISH", channel, b""))))
     line.send(pack((b"CLIENT", b"SETNAME", b"holdfast")))  # for CLIENT LIST; it may be forbidden
     info, *configs = await asyncio.gather(*questions)
     raise_if_refused(info, line.where)

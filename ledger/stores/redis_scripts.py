@@ -16,6 +16,7 @@ of a scope shares the hash tag `{scope}`, so that a script touches one slot only
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from importlib.resources import files
 from types import NoneType
@@ -35,12 +36,15 @@ class Script(Struct, frozen=True):
     replies: frozenset[type]
 
 
-def _script(name: str, *replies: type) -> Script:
-    folder = files("ledger.stores") / "scripts"
-    text = (folder / "place.lua").read_bytes() + (folder / f"{name}.lua").read_bytes()
+def script_of(package: str, prelude: str, name: str, *replies: type) -> Script:
+    """Return the script `name` of a package's folder `scripts`, behind the `prelude` that all scripts there share."""
+    folder = files(package) / "scripts"
+    text = (folder / f"{prelude}.lua").read_bytes() + (folder / f"{name}.lua").read_bytes()
     sha = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode("ascii")
     return Script(name, text, sha, frozenset(replies))
 
+
+_script = functools.partial(script_of, "ledger.stores", "place")
 
 SWAP = _script("swap", bytes, list, NoneType)
 READ = _script("read", list, NoneType)

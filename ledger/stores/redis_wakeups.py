@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from ledger.store import Listener
-from ledger.stores.redis_address import Address
+from ledger.stores.redis_address import Address, OnMessage
 from ledger.stores.redis_errors import raise_if_refused
 from ledger.stores.redis_link import Link
 from ledger.stores.redis_scripts import CHANNEL
@@ -63,12 +63,7 @@ class Wakeups:
         assert self._tried is not None
         again = self._tried.is_set()
         try:
-            line = await self._address.open(self._told)
-            try:
-                raise_if_refused(await line.send(pack(("SUBSCRIBE", CHANNEL))), line.where)
-            except BaseException:  # cancelled, too: nobody else knows this line yet
-                await line.close()
-                raise
+            line = await subscribed(self._address, CHANNEL, self._told)
             again = again or self._tried.is_set()
         finally:
             self._tried.set()
@@ -78,3 +73,14 @@ class Wakeups:
 
     def _told(self, message: bytes) -> None:
         self._watches.tell(asyncio.get_running_loop(), (message.decode("utf-8", "surrogateescape"),))
+
+
+async def subscribed(address: Address, channel: bytes, told: OnMessage) -> Line:
+    """Return a line of its own on which `told` is called with each message of `channel`. Raises StoreUnavailable."""
+    line = await address.open(told)
+    try:
+        raise_if_refused(await line.send(pack((b"SUBSCRIBE", channel))), line.where)
+    except BaseException:  # cancelled, too: nobody else knows this line yet
+        await line.close()
+        raise
+    return line

@@ -28,7 +28,9 @@ class RunBench(Protocol):
 LONG_MS = 600_000
 """Longer than any test."""
 SHORT_MS = 30
-"""Long enough for a call or two on a busy machine, short enough to be waited for."""
+"""Short enough to be waited for, for what is over by the next look."""
+WHILE_MS = 1_500
+"""Long enough for some calls on a busy machine, for what must not be over by then, and is waited for after."""
 
 _versions = itertools.count(1)
 

@@ -6,12 +6,22 @@ import pytest
 
 from coordinator.stores.memory import MemoryRunStore
 from coordinator.stores.open import open_run_store
+from coordinator.stores.redis import RedisRunStore
 from coordinator.stores.sqlite import SqliteRunStore
 from ledger.stores.open import BadStoreUrl
 
 
 @pytest.mark.parametrize(
-    ("url", "kind"), [("memory://", MemoryRunStore), ("sqlite:///var/lib/holdfast/coordinator.db", SqliteRunStore)]
+    ("url", "kind"),
+    [
+        ("memory://", MemoryRunStore),
+        ("sqlite:///var/lib/holdfast/coordinator.db", SqliteRunStore),
+        ("redis://localhost:6379/0", RedisRunStore),
+        ("rediss://user:secret@redis.example:6380/1", RedisRunStore),
+        ("unix:///run/redis.sock?db=1", RedisRunStore),
+        ("redis+sentinel://user:secret@a:26379,b/runs/1?sentinel_password=secret", RedisRunStore),
+        ("redis+cluster://a:7000,b:7000", RedisRunStore),
+    ],
 )
 def test_url_opens_its_store(url: str, kind: type) -> None:
     """The scheme says which store; nothing is connected or created before `start`."""
@@ -38,5 +48,6 @@ def test_wrong_url_is_refused_with_flag_and_remedy(url: str, words: str) -> None
 
 def test_password_file_is_for_stores_that_have_passwords() -> None:
     """A flag that would do nothing is refused."""
+    assert isinstance(open_run_store("redis://h", password_file="/run/pw"), RedisRunStore)
     with pytest.raises(BadStoreUrl, match="no password"):
         open_run_store("memory://", password_file="/run/pw")

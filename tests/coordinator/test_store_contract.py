@@ -8,7 +8,7 @@ import pytest
 
 from coordinator.store import Astray, Standing, Written
 from ledger.store import StoreUnavailable
-from tests.coordinator.run_bench import LONG_MS, SHORT_MS, RunBench, a_put, idle, keys_of, put, taken, there
+from tests.coordinator.run_bench import LONG_MS, SHORT_MS, WHILE_MS, RunBench, a_put, idle, keys_of, put, taken, there
 
 
 async def test_place_that_was_written_is_read_by_anybody(bench: RunBench) -> None:
@@ -174,10 +174,10 @@ async def test_forgotten_place_is_absent(bench: RunBench) -> None:
 
 async def test_place_that_is_rewritten_without_an_end_stays(bench: RunBench) -> None:
     """`forget_ms` is the newest write's business: without one, a place stays, in its listing too."""
-    first = a_put(label="done", then="release", forget_ms=SHORT_MS * 20)
+    first = a_put(label="done", then="release", forget_ms=WHILE_MS)
     await put(bench.store, first)
     await put(bench.store, idle(expected=first.version, label="done"))
-    await bench.pass_ms(SHORT_MS * 20 + 1)
+    await bench.pass_ms(WHILE_MS + 1)
     assert (await there(bench.store)).record == b"record"
     assert await bench.store.counts() == {"done": 1}
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from coordinator.store import Standing, Then
-from tests.coordinator.run_bench import LONG_MS, SHORT_MS, Ear, RunBench, a_put, idle, put, taken, there
+from tests.coordinator.run_bench import LONG_MS, SHORT_MS, WHILE_MS, Ear, RunBench, a_put, idle, put, taken, there
 
 
 async def test_due_places_are_taken_the_longest_due_first(bench: RunBench) -> None:
@@ -25,10 +25,10 @@ async def test_due_places_are_taken_the_longest_due_first(bench: RunBench) -> No
 
 async def test_place_that_is_not_due_yet_is_not_taken(bench: RunBench) -> None:
     """Released for later, or for never, it is nobody's; when its time comes, it is due."""
-    await put(bench.store, a_put("run_1", then="release", in_ms=SHORT_MS * 10), idle("run_2"))
+    await put(bench.store, a_put("run_1", then="release", in_ms=WHILE_MS), idle("run_2"))
     await put(bench.store, a_put("run_3", then="release", in_ms=LONG_MS))
     assert await taken(bench.store) == []
-    await bench.pass_ms(SHORT_MS * 10 + 1)
+    await bench.pass_ms(WHILE_MS + 1)
     assert await taken(bench.store) == ["run_1"]
 
 
@@ -64,13 +64,13 @@ async def test_place_of_an_owner_that_is_gone_falls_due(bench: RunBench) -> None
 async def test_owner_that_renews_keeps_its_places(bench: RunBench) -> None:
     """Those that it still owns are extended and returned; others' and absent ones are not."""
     await put(bench.store, a_put("run_1"), a_put("run_2"), idle("run_3"))
-    assert len(await taken(bench.store, "a", visibility_ms=SHORT_MS * 20)) == 2
+    assert len(await taken(bench.store, "a", visibility_ms=WHILE_MS)) == 2
     await put(bench.store, a_put("run_4"))
     assert await taken(bench.store, "b") == ["run_4"]
     keys = ["run_1", "run_2", "run_3", "run_4", "run_5"]
     assert await bench.store.renew("a", keys, LONG_MS) == {"run_1", "run_2"}
     assert await bench.store.renew("a", [], LONG_MS) == set()
-    await bench.pass_ms(SHORT_MS * 20 + 1)
+    await bench.pass_ms(WHILE_MS + 1)
     assert await taken(bench.store, "c") == []
     assert (await there(bench.store)).owner == "a"
 
@@ -97,9 +97,9 @@ async def test_released_place_is_nobodys_and_falls_due_in_time(bench: RunBench) 
 
 async def test_owner_that_keeps_is_visible_for_longer(bench: RunBench) -> None:
     """A write that keeps counts its time from now."""
-    await put(bench.store, first := a_put(owner="a", then="keep", in_ms=SHORT_MS * 20))
+    await put(bench.store, first := a_put(owner="a", then="keep", in_ms=WHILE_MS))
     await put(bench.store, a_put(expected=first.version, owner="a", then="keep", in_ms=LONG_MS))
-    await bench.pass_ms(SHORT_MS * 20 + 1)
+    await bench.pass_ms(WHILE_MS + 1)
     assert (await there(bench.store)).owner == "a"
     assert await taken(bench.store, "b") == []
 
@@ -215,6 +215,8 @@ async def test_nudge_is_not_for_other_owners(bench: RunBench) -> None:
     early, ear, other = Ear(bench.store, "a"), Ear(bench.store, "a"), Ear(bench.peer, "b")
     await put(bench.store, a_put("run_1"))
     await taken(bench.store, "a")
+    await other.hears("")
+    await ear.hears("")
     await put(bench.store, a_put("run_2"))
     await taken(bench.store, "b")
     await bench.store.hurry("run_1")
@@ -230,18 +232,17 @@ async def test_everybody_hears_that_something_is_due_which_nobody_owns(bench: Ru
     """A write, a release for now, a hurry: each has all who listen look at once."""
     await put(bench.store, third := a_put("run_3", owner="a", then="keep", in_ms=LONG_MS), idle("run_2"))
     ears = [Ear(bench.store, "a"), Ear(bench.peer, "b")]
+    await put(bench.store, a_put("run_0"))
+    for ear in ears:
+        await ear.hears("")  # by now they are subscribed, where that is how they hear
     for act in (
         lambda: bench.store.swap(a_put("run_1")),
         lambda: bench.store.hurry("run_2"),
         lambda: bench.store.swap(a_put("run_3", third.version, owner="a", then="release", in_ms=0)),
         lambda: bench.store.post("e_1", b"entry", 10),
     ):
-        await _hear_nothing_new(ears)
+        for ear in ears:
+            ear.heard.clear()
         await act()
         for ear in ears:
             await ear.hears("")
-
-
-async def _hear_nothing_new(ears: list[Ear]) -> None:
-    for ear in ears:
-        ear.heard.clear()

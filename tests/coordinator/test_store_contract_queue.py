@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from coordinator.store import Delivery
-from tests.coordinator.run_bench import LONG_MS, SHORT_MS, RunBench
+from tests.coordinator.run_bench import LONG_MS, SHORT_MS, WHILE_MS, RunBench
 
 
 async def delivered(bench: RunBench, consumer: str = "a", *, limit: int = 100, idle_ms: int = LONG_MS) -> list[str]:
@@ -123,9 +123,10 @@ async def test_delivery_behind_many_that_are_under_way_is_found(bench: RunBench)
         await bench.store.post(f"e_{index}", b"", 1_000)
     assert len(await delivered(bench, "a", limit=149)) == 149
     assert await delivered(bench, "b", limit=1) == ["e_149"]
-    await bench.pass_ms(SHORT_MS + 1)
-    assert len(await delivered(bench, "c", limit=149, idle_ms=SHORT_MS)) == 149
-    assert await delivered(bench, "d", limit=1, idle_ms=SHORT_MS) == ["e_149"]
+    await bench.pass_ms(WHILE_MS + 1)
+    assert len(await delivered(bench, "c", limit=149, idle_ms=WHILE_MS)) == 149
+    # Where time is real and short, the first may be idle again by now.
+    assert await delivered(bench, "d", limit=1, idle_ms=WHILE_MS) in (["e_149"], ["e_0"])
 
 
 @pytest.mark.fault(72)
