@@ -59,7 +59,7 @@ async def test_demo_shows_two_tickets_and_then_one(environment: dict[str, str], 
     code, out, err = await demo(environment, "--speed", "10", "-o", "json")
     assert code == 0, out + err
     found = json.loads(out)
-    assert [effect["request_id"] for effect in found["direct"]["audit"]] == ["gw_8b92", "gw_8b91"]
+    assert sorted(effect["request_id"] for effect in found["direct"]["audit"]) == ["gw_8b91", "gw_8b92"]
     (only,) = found["guarded"]["audit"]
     assert only["request_id"] == "gw_8b91"
     assert only["operation"].startswith("op_")
