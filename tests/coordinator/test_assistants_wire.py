@@ -12,7 +12,7 @@ import pytest
 
 from coordinator import assistants
 from coordinator.assistants import Assistants
-from coordinator.backend import Accepted, Away, Created, Gone, Output, Refused, Seen, Unclear
+from coordinator.backend import Accepted, Away, Created, Gone, Output, Refused, Seen, StepOutputs, Unclear
 from coordinator.exchange import AioExchange
 from evaluation.address import unused_address
 from tests.coordinator.raw_server import HANGS, RESETS, Raw, http, raw_server
@@ -174,7 +174,23 @@ async def test_listing_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatc
     async with told(shown({"data": [{"id": "run_9"}], "has_more": True})) as (backend, raw):
         assert isinstance(await backend.find_run("thread_1", {"turn": "1"}), Away)
         assert len(raw.requests) == 3
-        assert b"&after=run_9 HTTP/1.1" in raw.requests[-1]
+        assert raw.requests[0].startswith(b"GET /v1/threads/thread_1/runs?limit=100&order=desc HTTP/1.1")
+        assert raw.requests[-1].startswith(b"GET /v1/threads/thread_1/runs?limit=100&order=desc&after=run_9 HTTP/1.1")
+
+
+async def test_newest_step_that_has_the_calls_is_the_one() -> None:
+    """Steps come newest first; one that has only some of the calls, or is no step of tool calls, is passed over."""
+
+    def step(number: int, *calls: str, kind: str = "tool_calls") -> Any:
+        shown = [{"id": call, "type": "function", "function": {"name": "a", "arguments": "{}"}} for call in calls]
+        return {"id": f"step_{number}", "type": kind, "step_details": {"type": kind, "tool_calls": shown}}
+
+    said = step(4, kind="message_creation") | {"step_details": {"type": "message_creation", "message_creation": {}}}
+    steps = [said, step(3, "call_1"), step(2, "call_1", "call_2", "call_3"), step(1, "call_1", "call_2")]
+    async with told(shown({"data": steps})) as (backend, _):
+        found = await backend.steps("thread_1", "run_1", ["call_1", "call_2"])
+        assert found == StepOutputs("step_2", {"call_1": None, "call_2": None, "call_3": None})
+        assert await backend.steps("thread_1", "run_1", ["call_4"]) is None
 
 
 async def test_answer_that_is_too_large_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
