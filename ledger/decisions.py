@@ -22,7 +22,7 @@ class Reason(enum.Enum):
     RESULT_UNAVAILABLE = "result-unavailable"
 
 
-class ForwardIt(Struct, frozen=True):
+class ForwardIt(Struct, frozen=True, gc=False):
     """Claim the key (over `free`, the record that stands there, if one does) and send the request to the tool."""
 
     free: Free | None
@@ -48,13 +48,13 @@ class LapseFirst(Struct, frozen=True):
     """The lease is over and nobody has said so yet: apply `Lapsed`, then judge again."""
 
 
-class ReplayIt(Struct, frozen=True):
+class ReplayIt(Struct, frozen=True, gc=False):
     """Answer with the stored result."""
 
     record: Completed
 
 
-class RefuseIt(Struct, frozen=True):
+class RefuseIt(Struct, frozen=True, gc=False):
     """Answer without forwarding."""
 
     reason: Reason

@@ -30,7 +30,7 @@ WHOLE_DIGITS_MAX = 400
 """Whole numbers up to here are the same with an exponent as without; `1e999999999` must not become a gigabyte."""
 
 
-class Part(Struct, frozen=True):
+class Part(Struct, frozen=True, gc=False):
     """One field's value. `source` is the selector that found it, `form` says how `data` was written down."""
 
     source: str

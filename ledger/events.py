@@ -11,7 +11,7 @@ from ledger.records import Unkept
 from policies.model import Verdict
 
 
-class Replied(Struct, frozen=True):
+class Replied(Struct, frozen=True, gc=False):
     """The tool's reply to the attempt of `token` came in whole (or was passed on unkept). `late`: its first caller had
     gone."""
 
@@ -26,7 +26,7 @@ class Replied(Struct, frozen=True):
     head: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class NotSent(Struct, frozen=True):
+class NotSent(Struct, frozen=True, gc=False):
     """Provably nothing of the attempt reached the tool. `withdrawn`: it was never handed to the forward."""
 
     token: str
@@ -35,7 +35,7 @@ class NotSent(Struct, frozen=True):
     withdrawn: bool = False
 
 
-class Lost(Struct, frozen=True):
+class Lost(Struct, frozen=True, gc=False):
     """The attempt's end is not known and its connection is gone. `why`: `lost`, `timeout` or `shutdown`."""
 
     token: str
@@ -43,7 +43,7 @@ class Lost(Struct, frozen=True):
     why: str = "lost"
 
 
-class TimedOut(Struct, frozen=True):
+class TimedOut(Struct, frozen=True, gc=False):
     """`timeouts.upstream` is over for the attempt; its process listens on and keeps the lease."""
 
     token: str

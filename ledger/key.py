@@ -17,7 +17,7 @@ OPERATION_BITS = 160
 """Enough that no two calls of a deployment ever meet; 40 hexadecimal digits."""
 
 
-class Key(Struct, frozen=True):
+class Key(Struct, frozen=True, gc=False):
     """Identity of one tool call. `source` names the selectors that were used, `parts` holds what they found."""
 
     tenant: str
@@ -26,7 +26,7 @@ class Key(Struct, frozen=True):
     parts: tuple[str, ...]
 
 
-class Ref(Struct, frozen=True):
+class Ref(Struct, frozen=True, gc=False):
     """Where a store keeps a record. All records of one `scope` live in one Redis hash slot (design 2.2)."""
 
     scope: str

@@ -5,6 +5,9 @@ at all is *absent*. A completed record whose stored result is gone (past retenti
 Which event leads from which to which is `ledger.transitions`' business alone; this file only says what they hold and
 how they are written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2).
 
+None of them can come to refer to itself, so the garbage collector is told to leave them alone (`gc=False`, decision
+0026): a busy proxy makes dozens for each call, and keeps thousands.
+
 Times in records are wall-clock milliseconds for people; no decision is made from them. Leases and retention are the
 store's, by the store's clock.
 """
@@ -36,7 +39,7 @@ class CorruptRecord(Exception):
     """Bytes in the store that this version cannot read. Never to be taken for an absent record."""
 
 
-class Call(Struct, frozen=True, omit_defaults=True):
+class Call(Struct, frozen=True, omit_defaults=True, gc=False):
     """Whose call it is: for logs, listings and correlation, never for decisions."""
 
     tenant: str = ""
@@ -48,7 +51,7 @@ class Call(Struct, frozen=True, omit_defaults=True):
     user_id: str = ""
 
 
-class Event(Struct, frozen=True, array_like=True):
+class Event(Struct, frozen=True, array_like=True, gc=False):
     """One line of an operation's history."""
 
     at_ms: int
@@ -57,14 +60,14 @@ class Event(Struct, frozen=True, array_like=True):
     detail: str = ""
 
 
-class EffectHold(Struct, frozen=True, array_like=True):
+class EffectHold(Struct, frozen=True, array_like=True, gc=False):
     """The effect key that an operation holds while in flight or unknown, and for `window_ms` after a success."""
 
     key: str
     window_ms: int
 
 
-class ProbePlan(Struct, frozen=True, array_like=True):
+class ProbePlan(Struct, frozen=True, array_like=True, gc=False):
     """What whoever finds the outcome unknown needs to ask the tool: the GET's target, filled in from the request that
     nobody may have any more, and when to ask first. The rest is the policy's."""
 
@@ -72,7 +75,7 @@ class ProbePlan(Struct, frozen=True, array_like=True):
     after_ms: int
 
 
-class Probing(Struct, frozen=True, array_like=True):
+class Probing(Struct, frozen=True, array_like=True, gc=False):
     """How far the asking has come.
 
     asked      probes so far.
@@ -85,7 +88,7 @@ class Probing(Struct, frozen=True, array_like=True):
     next_ms: int
 
 
-class _Base(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="state"):
+class _Base(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="state", gc=False):
     """What every record holds.
 
     attempt    how many claims there have been; goes down to the tool as a fence (`Holdfast-Attempt`).
@@ -112,14 +115,14 @@ class _Base(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="st
         return self.tokens[-1] if self.tokens else ""
 
 
-class InFlight(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="in_flight"):
+class InFlight(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="in_flight", gc=False):
     """Claimed; a lease is running in the store. `resent`: what became of an earlier attempt is not known, so nothing
     but a final reply can say more than that."""
 
     resent: bool = False
 
 
-class Unknown(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="unknown"):
+class Unknown(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="unknown", gc=False):
     """It may or may not have run.
 
     why        `timeout`, `lost`, `status`, `lease-lapsed` or `shutdown`.
@@ -138,7 +141,7 @@ class Unknown(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="unknown
     resent: bool = False
 
 
-class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="completed"):
+class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="completed", gc=False):
     """It ran, and the tool's final reply is known.
 
     digest  of the reply (status, type and body), to tell a late repetition from a contradiction.
@@ -173,7 +176,7 @@ class Completed(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="compl
         return not self.failed and self.status < 400
 
 
-class Free(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="free"):
+class Free(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="free", gc=False):
     """Provably not executed, or answered not-final: may be claimed again, by a new token.
 
     why     `not-sent`, `not-final`, `withdrawn` (claimed, but never handed to the forward), `probe` or `ruling`.
@@ -192,7 +195,7 @@ class Free(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="free"):
         return self.why == "ruling"
 
 
-class Alias(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="alias"):
+class Alias(_Base, frozen=True, kw_only=True, omit_defaults=True, tag="alias", gc=False):
     """The same effect as operation `of`, under another key: whoever asks for this one is told of that one."""
 
     of: str

@@ -38,7 +38,7 @@ OUTLIVING = (b"content-type", b"location", b"etag", b"last-modified")
 """Fields that say what a reply was, the more telling ones first; of one that came twice, the first."""
 
 
-class Result(Struct, frozen=True, array_like=True):
+class Result(Struct, frozen=True, array_like=True, gc=False):
     """A whole reply: replayed with the same status, headers and body for as long as it is kept."""
 
     status: int

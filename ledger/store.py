@@ -29,7 +29,7 @@ class StoreUnavailable(Exception):
     """The store did not answer in time, refused the write, or cannot be reached. The message says which."""
 
 
-class EffectWrite(Struct, frozen=True):
+class EffectWrite(Struct, frozen=True, gc=False):
     """What a write does to its operation's effect key, in the same atomic step. An effect key is held by one
     operation of its scope at a time, without end or until a moment of the store's clock.
 
@@ -47,7 +47,7 @@ class EffectWrite(Struct, frozen=True):
     over: str = ""
 
 
-class Write(Struct, frozen=True):
+class Write(Struct, frozen=True, gc=False):
     """The next content of one record's place.
 
     version    random and never used before: the identity of this write.
@@ -71,7 +71,7 @@ class Write(Struct, frozen=True):
     replicas: int = 0
 
 
-class Present(Struct, frozen=True):
+class Present(Struct, frozen=True, gc=False):
     """What stands at a place. `lease_left_ms` is by the store's clock: None without a lease, zero or less once
     lapsed."""
 
@@ -85,7 +85,7 @@ class Written(Struct, frozen=True):
     """The swap took place, now or when it was sent the first time."""
 
 
-class Held(Struct, frozen=True):
+class Held(Struct, frozen=True, gc=False):
     """A claim did not take place, because `operation` holds the effect key; `present` is what stands there."""
 
     operation: str

@@ -93,7 +93,7 @@ CLAIMS = ("claimed", "resent")
 _OPEN, _ENDED = (InFlight, Unknown), (Completed, Free)  # `InFlight | Unknown` is put together anew with each look
 
 
-class Changed(Struct, frozen=True):
+class Changed(Struct, frozen=True, gc=False):
     """Swap this in. `conflict`: only the history grew, by something an operator should see."""
 
     record: Record

@@ -41,15 +41,15 @@ def write_of(
     match record:
         case InFlight():
             return Write(version, data, "in_flight", lease_ms=lease_ms, effect=effect, replicas=replicas)
-        case Unknown():
-            return Write(
-                version, data, "unknown", lease_ms=_lease(record, lease_ms), result=result, result_ms=shared_ms,
-                effect=effect, replicas=replicas,
-            )  # fmt: skip
         case Completed():
             kept_ms = None if result is None else rules.retention_ms
             return Write(
                 version, data, "completed", result=result, result_ms=kept_ms, forget_ms=rules.remember_ms,
+                effect=effect, replicas=replicas,
+            )  # fmt: skip
+        case Unknown():
+            return Write(
+                version, data, "unknown", lease_ms=_lease(record, lease_ms), result=result, result_ms=shared_ms,
                 effect=effect, replicas=replicas,
             )  # fmt: skip
         case Free():

@@ -23,7 +23,7 @@ from proxy.metrics import Metrics
 Got = TypeVar("Got")
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, gc=False):
     """What stands at a place, read. `stored` is the result for writing it back: opened, if it was encrypted and can
     be."""
 

@@ -68,7 +68,7 @@ class Execution(Joint):
         self._late_timer: asyncio.TimerHandle | None = None
         self._time_out: asyncio.Task[None] | None = None
         self._heeding: asyncio.Task[None] | None = None
-        self.task = asyncio.get_running_loop().create_task(self._run())
+        self.task = self.loop.create_task(self._run())
         works.opened(self)
 
     @property
@@ -214,6 +214,8 @@ class Execution(Joint):
 
     def _repeats(self, outcome: forward.Outcome) -> bool:
         """Say whether to try once more within this claim; what was sent and is sent again is let go of."""
+        if isinstance(outcome, Replied) and outcome.status < 400 and not self.again:
+            return False  # it is as good as any
         if not repeats(self.arrival.policy, outcome, again=self.again):
             return False
         now_ms = self.works.now_ms()
@@ -249,10 +251,10 @@ class Execution(Joint):
         """The first byte is about to be written: from here on the tool may act, and its time runs."""
         self._sent = True
         upstream_s = self.arrival.policy.timeouts.upstream_ms / 1_000
-        self._timer = asyncio.get_running_loop().call_later(upstream_s, self._upstream_over)
+        self._timer = self.loop.call_later(upstream_s, self._upstream_over)
 
     def _upstream_over(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         late_s = self.arrival.policy.timeouts.late_ms / 1_000
         assert self.record is not None
         if self._resends(self.record):
@@ -266,7 +268,7 @@ class Execution(Joint):
     async def _listen(self) -> None:
         await self.settle(Told(TimedOut(self.token)), None)
         if not self.ended:
-            self._heeding = asyncio.get_running_loop().create_task(heed(self.works, self))
+            self._heeding = self.loop.create_task(heed(self.works, self))
 
     def _stop_timers(self) -> None:
         for timer in (self._timer, self._late_timer, self._heeding):

@@ -79,7 +79,7 @@ class Guard:
     # -- the first arrival ---------------------------------------------------------------------------------------
 
     async def _first(self, arrival: Arrival, execution: Execution, patience: Patience) -> Answer | Other | None:
-        loop = asyncio.get_running_loop()
+        loop = execution.loop
         while not execution.ended:
             record = execution.record
             if record is not None and not execution.owned:
@@ -259,6 +259,8 @@ def _outcome_of(execution: Execution) -> Outcome:
     if execution.store_down:
         return "unprotected"
     match execution.record:
+        case Completed():
+            return "executed"
         case Free():
             return "not-executed"
         case Unknown():

@@ -31,7 +31,7 @@ SCOPES = {"run": (RUN, "X-Run-Id"), "thread": (THREAD, "X-Thread-Id"), "user": (
 """The header that says within whose calls effects can be the same."""
 
 
-class Meant(Struct, frozen=True):
+class Meant(Struct, frozen=True, gc=False):
     """What a request means.
 
     key      its identity; None if it has none.

@@ -30,11 +30,12 @@ class Joint:
     """
 
     __slots__ = (
-        "effect_of", "ended", "foreign", "held", "joined_ms", "joins", "outcome", "overtaken", "owned", "record",
-        "resending", "result", "store_down", "waiters",
+        "effect_of", "ended", "foreign", "held", "joined_ms", "joins", "loop", "outcome", "overtaken", "owned",
+        "record", "resending", "result", "store_down", "waiters",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()  # which is a system call each time, before Python 3.12
         self.record: Record | None = None
         self.result: Result | None = None
         self.owned = False
@@ -72,10 +73,9 @@ class Joint:
 
     async def changed(self, until: float | None) -> None:
         """Wait for the next `wake`, or until the loop's clock shows `until` (seconds)."""
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter = self.loop.create_future()
         self.waiters.append(waiter)
-        timer = None if until is None else loop.call_at(until, _release, waiter)
+        timer = None if until is None else self.loop.call_at(until, _release, waiter)
         try:
             await waiter
         finally:

@@ -37,7 +37,7 @@ _encoder = msgspec.json.Encoder()
 _FRACTIONS = tuple(f".{millisecond:03d}Z" for millisecond in range(1_000))
 
 
-class RequestLine(Struct, omit_defaults=True):
+class RequestLine(Struct, omit_defaults=True, gc=False):
     """The line of one finished request (contract, section 7), without what says nothing. `bytes` were sent to the
     caller."""
 

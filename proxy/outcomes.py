@@ -23,7 +23,7 @@ AUDIT_ID_MAX = 200
 """Characters of a tool's own id that are kept: they come from the tool, and stand in every record and log line."""
 
 
-class Told(Struct, frozen=True):
+class Told(Struct, frozen=True, gc=False):
     """An event for `ledger.transitions.apply`, with the result that goes with it (None if none is kept)."""
 
     event: RepliedEvent | NotSentEvent | LostEvent | TimedOut

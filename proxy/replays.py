@@ -7,13 +7,14 @@ found out or ruled about that is the truth that everybody tells from then on.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 
 from msgspec import Struct
 
 from ledger.records import Completed
-from ledger.result import Result
+from ledger.result import SECTIONS_MAX, Headers, Result
 
 BYTES_MAX = 8 * 1024 * 1024
 """Of stored bodies and headers; a sidecar has little memory to spare, and retries come soon or not at all."""
@@ -23,7 +24,7 @@ ENTRY_BYTES = 1_024
 """What a record and its bookkeeping weigh, roughly, beside the body."""
 
 
-class Kept(Struct, frozen=True):
+class Kept(Struct, frozen=True, gc=False):
     """A completed record with its result, until `expires` (seconds, by the clock given); `weight` in bytes."""
 
     record: Completed
@@ -75,4 +76,9 @@ class Replays:
 
 
 def _weight(result: Result) -> int:
-    return ENTRY_BYTES + len(result.body) + sum(len(name) + len(value) for name, value in result.headers)
+    return ENTRY_BYTES + len(result.body) + _size(result.headers)
+
+
+@functools.lru_cache(SECTIONS_MAX)
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value) for name, value in headers)

@@ -20,7 +20,7 @@ LOOK_S = 0.1
 known, and a claim that has not been answered yet is no answer."""
 
 
-class Patience(Struct, frozen=True):
+class Patience(Struct, frozen=True, gc=False):
     """Until when a caller waits, as moments of the loop's clock (seconds), counted from its arrival and nothing else.
 
     first   for a forward of its own; None to the end of it.

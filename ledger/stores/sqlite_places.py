@@ -21,7 +21,7 @@ from ledger.stores.sqlite_effects import Effects
 from ledger.stores.sqlite_listing import page_of
 
 
-class Swap(Struct, frozen=True):
+class Swap(Struct, frozen=True, gc=False):
     """`Store.swap`, on its way to the writer."""
 
     ref: Ref
@@ -29,7 +29,7 @@ class Swap(Struct, frozen=True):
     write: Write
 
 
-class Read(Struct, frozen=True):
+class Read(Struct, frozen=True, gc=False):
     """`Store.read`."""
 
     ref: Ref

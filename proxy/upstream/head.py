@@ -23,7 +23,7 @@ class BadReply(Exception):
     """The reply was cut short, or breaks the rules of HTTP/1.1. The message says how."""
 
 
-class Head(Struct, frozen=True):
+class Head(Struct, frozen=True, gc=False):
     """A final reply's head. `length` is the Content-Length, if that is what frames the body."""
 
     status: int

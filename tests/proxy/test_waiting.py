@@ -25,7 +25,7 @@ async def test_patience_is_the_callers_within_the_policys() -> None:
 
 
 @pytest.mark.fault(2)
-def test_room_is_bounded_for_each_place_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_room_is_bounded_for_each_place_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who leaves, by whatever way, makes room."""
     monkeypatch.setattr(waiting, "WAITERS_MAX", 3)
     policy = replace(POLICY, limits=replace(POLICY.limits, waiters_per_key=2))
