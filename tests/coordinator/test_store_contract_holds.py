@@ -185,6 +185,17 @@ async def test_nudge_of_an_owner_whose_visibility_is_over_is_not_lost(bench: Run
     assert await taken(bench.store, "b") == ["run_1"]
 
 
+async def test_keeping_what_was_anothers_forgets_the_nudges_before_it(bench: RunBench) -> None:
+    """Who takes a place over by a write has seen what stands there: no nudge is left of the owner before."""
+    await put(bench.store, first := a_put())
+    await taken(bench.store, "a", visibility_ms=SHORT_MS)
+    await bench.store.hurry("run_1")
+    await bench.pass_ms(SHORT_MS + 1)
+    await put(bench.store, kept := a_put(expected=first.version, owner="b", then="keep", in_ms=LONG_MS))
+    await put(bench.store, a_put(expected=kept.version, owner="b", then="release", in_ms=LONG_MS))
+    assert await taken(bench.store, "c") == []
+
+
 async def test_taking_forgets_the_nudges_before_it(bench: RunBench) -> None:
     """Who takes a place looks at it: what had been nudged is no longer."""
     await put(bench.store, first := a_put())
