@@ -1,4 +1,4 @@
-"""How commands ask a proxy's admin port, and what its refusals mean for the command's end.
+"""How commands ask a proxy's admin port or a coordinator, and what their refusals mean for the command's end.
 
 Python's own HTTP client: `holdfast ops` answers before a larger one would have been imported.
 """
@@ -39,6 +39,19 @@ def admin_options(command: Decorated) -> Decorated:
     return url(token(command))
 
 
+def coordinator_options(command: Decorated) -> Decorated:
+    """Add `--coordinator` and `--token-file` to a command, which gets an address as `coordinator`."""
+    token = click.option(
+        "--token-file", envvar="HOLDFAST_TOKEN_FILE", type=click.Path(exists=True, dir_okay=False),
+        help="The coordinator's --token-file.",
+    )  # fmt: skip
+    url = click.option(
+        "--coordinator", envvar="HOLDFAST_COORDINATOR", metavar="URL", default="http://127.0.0.1:8110",
+        show_default=True, help="Any of the coordinators that share the store.",
+    )  # fmt: skip
+    return url(token(command))
+
+
 def default_actor() -> str:
     """Return who is asking, as far as this machine knows."""
     try:
@@ -49,14 +62,17 @@ def default_actor() -> str:
 
 
 class Admin:
-    """One admin port. Refusals become the exceptions of `cli.exits`."""
+    """One admin port, or whatever `what` names. Refusals become the exceptions of `cli.exits`."""
 
-    def __init__(self, url: str, token_file: str | None) -> None:
+    def __init__(
+        self, url: str, token_file: str | None, what: str = "proxy's admin port", flag: str = "--admin"
+    ) -> None:
         """Take the options' values. Raises a usage error for a URL without sense."""
+        self._what = what
         self._url = (url if "://" in url else f"http://{url}").rstrip("/")
         parts = urllib.parse.urlsplit(self._url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise click.BadParameter(f"{url!r} is neither a URL nor HOST:PORT", param_hint="--admin")
+            raise click.BadParameter(f"{url!r} is neither a URL nor HOST:PORT", param_hint=flag)
         lines = Path(token_file).read_text().split() if token_file is not None else []
         self._headers = {"Authorization": f"Bearer {lines[-1]}"} if lines else {}
         # The port is on this machine or forwarded to it: a proxy from the environment has no business in between.
@@ -72,12 +88,14 @@ class Admin:
         with self._open(path, {}, json.dumps(told).encode()) as answer:
             return json.load(answer)
 
-    def pages(self, **query: str | int) -> Iterator[list[dict[str, Any]]]:
-        """Yield a listing of operations, part by part."""
+    def pages(
+        self, path: str = "/v1/operations", name: str = "operations", **query: str | int
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Yield a listing part by part: of operations, or what `path` lists under `name`."""
         cursor = ""
         while True:
-            page = self.get("/v1/operations", **query, cursor=cursor)
-            yield page["operations"]
+            page = self.get(path, **query, cursor=cursor)
+            yield page[name]
             cursor = page["cursor"]
             if not cursor:
                 return
@@ -108,10 +126,10 @@ class Admin:
             return self._opener.open(asked, timeout=patience_s)
         except urllib.error.HTTPError as refusal:
             with refusal:
-                raise _refused(refusal.code, refusal.read(), self._url) from None
+                raise _refused(refusal.code, refusal.read(), f"{self._url} is no {self._what} of Holdfast's") from None
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", error)
-            raise Unreachable(f"no proxy's admin port answers at {self._url}: {why}") from None
+            raise Unreachable(f"no {self._what} answers at {self._url}: {why}") from None
 
 
 def quoted(part: str) -> str:
@@ -119,7 +137,7 @@ def quoted(part: str) -> str:
     return urllib.parse.quote(part, safe="")
 
 
-def _refused(status: int, body: bytes, url: str) -> click.ClickException:
+def _refused(status: int, body: bytes, stranger: str) -> click.ClickException:
     try:
         problem = json.loads(body)
         told = ": ".join(str(problem[name]) for name in ("field", "detail") if problem.get(name))
@@ -127,7 +145,7 @@ def _refused(status: int, body: bytes, url: str) -> click.ClickException:
         told += f". {remedy[0].upper()}{remedy[1:]}" if remedy else ""
         told += "".join(f"\n{fault}" for fault in problem.get("faults", ()))
     except (ValueError, TypeError, KeyError):
-        told = f"{url} is no admin port of Holdfast's (status {status})"
+        told = f"{stranger} (status {status})"
     match status:
         case 404:
             return NotFound(told)

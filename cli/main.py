@@ -27,9 +27,11 @@ class Place(Struct, frozen=True):
 
 PLACES = {
     "proxy": Place("cli.proxy", "proxy", "Stand between callers and their tools: the sidecar."),
+    "coordinator": Place("cli.coordinator", "coordinator", "Bring runs from requires_action to submitted outputs."),
     "policy": Place("cli.policy", "policy", "Check and explain policy files."),
     "ops": Place("cli.ops", "ops", "Operations: list, show, follow and resolve them."),
     "runs": Place("cli.runs", "runs", "Runs: what became of their tool calls."),
+    "letters": Place("cli.letters", "letters", "Dead letters: results that could not be used."),
     "doctor": Place("cli.doctor", "doctor", "Examine this machine and a store: is it fit for claims?"),
     "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: an Assistants-style API."),
     "demo": Place("cli.demo", "demo", "Replay the incident of the two tickets, without Holdfast and with it."),

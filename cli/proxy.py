@@ -10,11 +10,11 @@ import click
 import uvloop
 
 from cli.exits import Conflict, Exit
+from cli.parameters import Address, Duration
 from ledger.sealing import Sealing, read_key
 from ledger.store import Store, UnfitStore
 from ledger.stores.open import DEADLINE_MS, KINDS, open_store
 from policies.faults import PolicyErrors
-from policies.units import duration_ms
 from process import floors
 from process.tokens import Tokens, is_loopback
 from proxy import app
@@ -22,38 +22,6 @@ from proxy.origins import parse_origin
 
 LEASES_OF_DEADLINE = 3
 """A lease must outlast this many store deadlines: a renewal that fails once must not lose it (contract, section 6)."""
-
-
-class Duration(click.ParamType[int]):
-    """A duration with its unit (`15s`, `10m`), as milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it, or fail as click does."""
-        if isinstance(value, int):
-            return value
-        try:
-            return duration_ms(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Address(click.ParamType[tuple[str, int]]):
-    """`HOST:PORT`; an IPv6 address goes in brackets; port 0 takes a free one."""
-
-    name = "host:port"
-
-    def convert(
-        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        """Read it, or fail as click does."""
-        if isinstance(value, tuple):
-            return value
-        host, _, port = value.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:
-            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
-        return host.strip("[]"), int(port)
 
 
 @click.command()

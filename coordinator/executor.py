@@ -54,14 +54,11 @@ USUAL = Pace()
 
 
 class Executor:
-    """The `Tools` port over HTTP. `proxy` is the proxy's URL; `chance` returns a number from 0 to 1. `reads` says which
-    calls are of read tools: those leave no trace in the ledger, so a connection that breaks is tried again like any
-    refusal, and not for as long as there is time."""
+    """The `Tools` port over HTTP. `proxy` is the proxy's URL; `chance` returns a number from 0 to 1. Reads leave no
+    trace in the ledger, so a connection that breaks is tried again for them like any refusal, and not for as long as
+    there is time."""
 
-    def __init__(
-        self, proxy: str, exchange: Exchange, chance: Callable[[], float], *,
-        reads: Callable[[Ask], bool] = lambda _: False, pace: Pace = USUAL,
-    ) -> None:  # fmt: skip
+    def __init__(self, proxy: str, exchange: Exchange, chance: Callable[[], float], *, pace: Pace = USUAL) -> None:
         """Raises `ValueError` for a URL that is not http(s)://host[:port][/path]."""
         parts = urlsplit(proxy)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -69,7 +66,6 @@ class Executor:
         self._base = proxy.rstrip("/")
         self._exchange = exchange
         self._chance = chance
-        self._reads = reads
         self._pace = pace
 
     async def call(self, ask: Ask, until: float) -> Told:
@@ -98,7 +94,7 @@ class Executor:
                         return told
                 case Broken():
                     retries += 1
-                    if retries > RETRIES_MAX and self._reads(ask):
+                    if retries > RETRIES_MAX and not ask.write:
                         return replace(told, verdict="unreached")
                     pause_s = self._pause_s(quick)
                 case Attach():

@@ -14,7 +14,8 @@ Verdict = Literal["answered", "unknown", "refused", "unreached", "overdue"]
 
 class Ask(Struct, frozen=True):
     """What to ask for, and as which call: the ids are those under which the proxy shall know it. `traceparent` is the
-    trace that it belongs to (W3C), empty if there is none."""
+    trace that it belongs to (W3C), empty if there is none. `write`: it has side effects, so that the proxy's ledger
+    knows of it; a read leaves no trace there."""
 
     thread_id: str
     run_id: str
@@ -25,6 +26,7 @@ class Ask(Struct, frozen=True):
     tenant: str = ""
     user: str = ""
     traceparent: str = ""
+    write: bool = True
 
 
 class Told(Struct, frozen=True):

@@ -62,6 +62,11 @@ class Child:
         code = self._process.poll()
         return None if code is None else f"{self.name} ended with exit code {code}{self._last_words()}"
 
+    def kill(self) -> None:
+        """End the process at once, as kill -9 does, and wait for it."""
+        self._process.kill()
+        self._process.wait()
+
     def end(self) -> None:
         """End the process and wait for it: SIGTERM, and SIGKILL when that is not obeyed in time."""
         self._process.terminate()

@@ -19,6 +19,8 @@ import msgspec
 from msgspec import Struct
 
 from evaluation.address import Address, unused_address
+from evaluation.agent_run import STORY_S, AgentRun, live_through
+from evaluation.checks import Check
 from evaluation.child import Child, answers_200, bereaved, child, rooms_environment
 from evaluation.incident import FIRST, TOOL_LATENCIES_MS, Answer, Caller, Event, executions
 from evaluation.sidecar import sidecar
@@ -26,13 +28,6 @@ from evaluation.tools.audit import Effect, Page
 
 READY_S = 20.0
 """How long a child may take to become ready. Far beyond what it needs: a loaded machine is no reason to fail."""
-
-
-class Check(Struct, frozen=True):
-    """One claim about what happened, and whether the audits bear it out."""
-
-    claim: str
-    holds: bool
 
 
 class Side(Struct, frozen=True):
@@ -47,17 +42,18 @@ class Side(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """Both stories, at which speed they were lived through, and what was checked."""
+    """Both stories, at which speed they were lived through, and what was checked; and an agent's whole run."""
 
     speed: float
     direct: Side
     guarded: Side
     checks: tuple[Check, ...]
+    agent: AgentRun
 
     @property
     def holds(self) -> bool:
         """Say whether every check does."""
-        return all(check.holds for check in self.checks)
+        return all(check.holds for check in (*self.checks, *self.agent.checks))
 
 
 async def replay(speed: float, say: Callable[[str], None]) -> Replay:
@@ -65,15 +61,18 @@ async def replay(speed: float, say: Callable[[str], None]) -> Replay:
 
     Raises `ChildDied` when a process fails to start or to stay, `TimeoutError` when it all takes far too long.
     """
-    limit_s = 4 * READY_S + 6 * sum(TOOL_LATENCIES_MS) / 1000 / speed
+    limit_s = 8 * READY_S + STORY_S + 6 * sum(TOOL_LATENCIES_MS) / 1000 / speed
     async with asyncio.timeout(limit_s), aiohttp.ClientSession() as session:
-        say("1 of 2: the tool directly ...")
+        say("1 of 3: the tool directly ...")
         with _directory() as directory:
             direct = await _side(session, directory, speed, guarded=False)
-        say("2 of 2: through holdfast proxy, on SQLite, with the shipped policies ...")
+        say("2 of 3: through holdfast proxy, on SQLite, with the shipped policies ...")
         with _directory() as directory:
             guarded = await _side(session, directory, speed, guarded=True)
-    return Replay(speed, direct, guarded, checks(direct, guarded))
+        say("3 of 3: an agent's whole run, its coordinator killed on the way ...")
+        with _directory() as directory:
+            agent = await live_through(session, directory)
+    return Replay(speed, direct, guarded, checks(direct, guarded), agent)
 
 
 @contextlib.contextmanager

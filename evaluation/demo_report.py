@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.address import Address
+from evaluation.agent_run import AgentRun
+from evaluation.checks import Check
 from evaluation.demo import Replay, Side
 from evaluation.incident import CALL, RUN, TOOL, TOOL_LATENCIES_MS, Event
 from evaluation.sidecar import POLICIES
@@ -52,8 +54,8 @@ def show(out: Console, found: Replay) -> None:
     for side in (found.direct, found.guarded):
         out.print(_audit(side))
     for check in found.checks:
-        mark = Text("ok      ", "green") if check.holds else Text("FAILED  ", "bold red")
-        out.print(mark.append(check.claim, "default"))
+        out.print(_verdict(check))
+    show_agent(out, found.agent)
     out.print(
         "\nBy hand, at full length: the first curl gives up after 10 s, the second one gets what the first one did.\n"
     )
@@ -61,6 +63,33 @@ def show(out: Console, found: Replay) -> None:
         out.print(f"# {title}", style="dim")
         out.print(command, soft_wrap=True, markup=False)
     out.print(f"# what the tool has done: curl -s {Hands().tool.url}/_tools/audit", style="dim")
+
+
+def show_agent(out: Console, found: AgentRun) -> None:
+    """Print an agent's run: its timeline, what the tools did, and what that proves."""
+    out.print(
+        "\nAn agent's whole run: the user clicks twice, the model asks again under new ids, and the coordinator is"
+        " killed with -9 while the tools work, and started again. The run, as the coordinator tells it:\n"
+    )
+    timeline = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for line in found.run["timeline"]:
+        timeline.add_row(line["at"][11:23], line["what"], Text(" ".join(filter(None, (line["call"], line["detail"])))))
+    out.print(timeline)
+    audit = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", title_style="bold")
+    audit.title = "\nThe tools' audit of it"
+    for name in ("tool_audit_id", "tool", "tool_call", "attempt"):
+        audit.add_column(name)
+    for effect in found.effects:
+        audit.add_row(effect.audit_id, effect.tool, effect.tool_call_id, str(effect.attempt))
+    out.print(audit)
+    out.print()
+    for check in found.checks:
+        out.print(_verdict(check))
+
+
+def _verdict(check: Check) -> Text:
+    mark = Text("ok      ", "green") if check.holds else Text("FAILED  ", "bold red")
+    return mark.append(check.claim, "default")
 
 
 def _timelines(left: Side, right: Side) -> Table:

@@ -10,9 +10,11 @@ from typing import get_args
 
 import click
 import pytest
-from prometheus_client import Counter, Gauge, Metric
+from prometheus_client import Counter, Gauge, Histogram, Metric
 
+from cli.coordinator import coordinator
 from cli.proxy import proxy
+from coordinator import metrics as coordinator_metrics
 from proxy.answer import Outcome
 from proxy.log import RequestLine
 from proxy.metrics import Metrics
@@ -22,6 +24,7 @@ from tests.tracked import ROOT, sources
 
 GUARANTEES = (ROOT / "docs/guarantees.md").read_text()
 METRICS = (ROOT / "docs/metrics.md").read_text()
+COORDINATOR = (ROOT / "docs/coordinator.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 NAMED_TEST = re.compile(r"\[`(tests/[\w/]+\.py)::(\w+)`\]\(\.\./([\w/]+\.py)\)")
@@ -133,10 +136,10 @@ def test_every_field_of_a_requests_line_is_documented() -> None:
     assert first_cells("The line of a request") == list(RequestLine.__struct_fields__)
 
 
-def events() -> Iterator[str]:
-    """Yield the names of the events that the proxy logs, wherever they are written out."""
+def events(room: str = "proxy") -> Iterator[str]:
+    """Yield the names of the events that a room logs, wherever they are written out."""
     for path in sources():
-        if path.parts[0] != "proxy":
+        if path.parts[0] != room:
             continue
         for node in ast.walk(ast.parse((ROOT / path).read_text())):
             match node:
@@ -149,6 +152,34 @@ def events() -> Iterator[str]:
 def test_every_event_is_documented() -> None:
     """The table of events is what the code can log."""
     assert sorted(first_cells("Events")) == sorted(set(events()))
+
+
+def test_every_event_of_the_coordinator_is_documented() -> None:
+    """The table of its page is what it can log; what ends in a result's fate is written out there."""
+    below = COORDINATOR.partition("\n## Events\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in below.splitlines() if line.startswith("| `")]
+    told = {word for cell in rows for word in CODE.findall(cell)}
+    logged = {event for event in events("coordinator") if not event.endswith(".")}
+    assert {event for event in told if not event.startswith("result.")} | {"result.buried", "result.failed"} == logged
+
+
+def test_metrics_of_the_coordinator_are_documented_with_their_types_and_labels() -> None:
+    """Every exported metric has its row, and every row its metric."""
+    told = sorted((name, kind, tuple(CODE.findall(labels))) for name, kind, labels in METRIC_ROW.findall(COORDINATOR))
+    found = []
+    for thing in vars(coordinator_metrics.Metrics()).values():
+        if isinstance(thing, Counter | Gauge | Histogram):
+            (family,) = thing.collect()
+            found.append((exported_name(family), family.type, thing._labelnames))
+    assert told == sorted(found)
+
+
+def test_every_flag_of_the_coordinator_is_on_its_page() -> None:
+    """Its table names each flag, and none that is not there."""
+    _, _, below = COORDINATOR.partition("| flag | default |")
+    told = [flag for line in below.partition("\n\n")[0].splitlines() for flag in CODE.findall(line.split("|")[1])]
+    flags = [name for option in coordinator.params if isinstance(option, click.Option) for name in option.opts]
+    assert sorted(told) == sorted(flags)
 
 
 def test_every_flag_of_the_proxy_is_in_the_readme() -> None:

@@ -66,6 +66,12 @@ async def test_demo_shows_two_tickets_and_then_one(environment: dict[str, str], 
     assert found["guarded"]["second"]["audit_id"] == only["audit_id"]
     assert found["guarded"]["first"] is None
     assert found["guarded"]["arrivals"] == 1
+    assert sorted(effect["tool"] for effect in found["agent"]["effects"]) == [
+        "create_ticket",
+        "refund_payment",
+        "send_email",
+    ]
+    assert found["agent"]["run"]["status"] == "completed"
     assert not list((tmp_path / "tmp").iterdir())
 
 

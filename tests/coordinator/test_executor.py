@@ -27,11 +27,11 @@ RESET = Lost("reset")
 
 
 async def called(
-    *answers: Answer | tuple[float, Answer], within_s: float = 60.0, ask: Ask = ASK, reads: bool = False
+    *answers: Answer | tuple[float, Answer], within_s: float = 60.0, ask: Ask = ASK
 ) -> tuple[Told, ScriptedExchange]:
     """Ask for a call; return what was told and what went over the wire."""
     exchange = ScriptedExchange(*answers)
-    executor = Executor("http://proxy:8100/", exchange, lambda: 1.0, reads=lambda _: reads)
+    executor = Executor("http://proxy:8100/", exchange, lambda: 1.0)
     async with asyncio.timeout(within_s + 0.001):  # never later than was agreed
         told = await executor.call(ask, asyncio.get_running_loop().time() + within_s)
     assert told.tries == len(exchange.sent)
@@ -199,7 +199,7 @@ async def test_sidecar_that_restarts_is_asked_again_under_the_same_key(gone: Ans
 @in_virtual_time
 async def test_read_whose_connection_broke_is_tried_twice_more(gone: Answer) -> None:
     """It leaves no trace in the ledger: it is the usual retry, and no more."""
-    told, _ = await called(gone, reads=True)
+    told, _ = await called(gone, ask=replace(ASK, write=False))
     assert (told.verdict, told.tries) == ("unreached", 3)
 
 

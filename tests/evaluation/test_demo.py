@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from evaluation.agent_run import AgentRun
 from evaluation.demo import Replay, Side, checks
 from evaluation.incident import FIRST, SECOND, Answer
 from tests.evaluation.conftest import effect
@@ -27,9 +28,12 @@ GUARDED = Side(
 )
 
 
+AGENT = AgentRun({}, (), (), ())
+
+
 def holds(direct: Side, guarded: Side) -> bool:
     """Say whether the two stories pass."""
-    return Replay(1.0, direct, guarded, checks(direct, guarded)).holds
+    return Replay(1.0, direct, guarded, checks(direct, guarded), AGENT).holds
 
 
 def test_two_tickets_against_one_and_the_late_result_holds() -> None:

@@ -9,9 +9,12 @@ import pytest
 from rich.console import Console
 
 from evaluation.address import Address
+from evaluation.agent_run import AgentRun
+from evaluation.agent_run import checks as agent_checks
 from evaluation.demo import Replay, Side, checks
 from evaluation.demo_report import Hands, commands, merged, show
 from evaluation.incident import Event
+from tests.evaluation.conftest import effect
 
 
 def event(at_ms: int, what: str, req: str) -> Event:
@@ -26,6 +29,16 @@ RIGHT = (
     event(21, "executed", "gw_1"),
     event(22, "answer", "gw_2"),
 )
+
+
+CALL_ID = "call_" + "x" * 30
+RUN = {
+    "status": "completed",
+    "timeline": [{"at": "2026-11-25T10:00:00.123Z", "what": "asked", "call": "", "detail": f"{CALL_ID}, {CALL_ID}"}],
+    "steps": [{"calls": [{"tool_call_id": CALL_ID, "known_as": "call_1"}]}],
+}
+EFFECTS = (effect("tkt_900", "gw_1"),)
+AGENT = AgentRun(RUN, EFFECTS, (), agent_checks(RUN, EFFECTS, []))
 
 
 def test_merged_timelines_keep_their_own_order() -> None:
@@ -48,7 +61,7 @@ def test_report_fits_the_terminal(columns: int) -> None:
     left = Side("directly", LEFT, (), 0, None, None)
     right = Side("through holdfast", RIGHT, (), 0, None, None)
     written = io.StringIO()
-    show(Console(file=written, width=columns, highlight=False), Replay(5.0, left, right, checks(left, right)))
+    show(Console(file=written, width=columns, highlight=False), Replay(5.0, left, right, checks(left, right), AGENT))
     lines = written.getvalue().splitlines()
     assert all(len(line) <= columns for line in lines if not line.startswith(("(D=", "curl")))
     assert "\x1b" not in written.getvalue()
