@@ -41,7 +41,7 @@ def tool_path(tool: str) -> str:
 
 def arguments_digest(arguments: str) -> str:
     """Return a digest that two texts share if they are the same JSON (RFC 8785), or the same text."""
-    data = arguments.encode("utf-8", "surrogateescape")
+    data = arguments.encode("utf-8", "surrogatepass")
     form = canonical(data)
     return hashlib.sha256(b"raw" + data if form is None else b"jcs" + form).hexdigest()
 

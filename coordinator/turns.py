@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,7 +32,12 @@ SETTLE_S = 0.5
 OTHERS_S = 10.0
 """How long a caller waits for another replica that is at the same turn; then it is told to ask again."""
 LOOK_S = 0.1
-
+OURS_SHARE = 0.3
+"""Of the visibility, after a write: when that is over, a turn is written anew before anything is made for it, so that
+what is left is longer than a creation may take."""
+RETRY_S = 0.25
+WRITES_MAX = 4
+"""Tries to write down a run that was made, while the store is away."""
 
 Find = Callable[[], Awaitable[Created | Gone | Away | None]]
 Make = Callable[[], Awaitable[Created | Refused | Gone | Away | Unclear]]
@@ -65,12 +71,21 @@ class NotStarted(Struct, frozen=True):
     status: int = 0
 
 
+MISMATCH = NotStarted("mismatch", "this client_turn_id belongs to another request")
+
+
 class _Under(Struct):
-    """A turn under way here: its place, the version that stands there (None: nothing yet), and what it says."""
+    """A turn under way here: its place, the version that stands there (None: nothing yet), what it says, and until when
+    (loop time) it is certainly ours."""
 
     key: str
     version: str | None
     turn: Turn
+    ours_until: float = 0.0
+
+
+class _Lost(Exception):
+    """Another replica has the turn, or may have it."""
 
 
 class Turns:
@@ -80,16 +95,19 @@ class Turns:
         self._means = means
         self._watching = watching
         self._under_way: dict[str, asyncio.Task[Started | NotStarted]] = {}
+        self._asked: dict[str, str] = {}
+        """The digest of the request that each of them is for."""
 
     async def start(self, ask: TurnAsk) -> Started | NotStarted:
         """Start the turn, or say what became of it. Goes on if its caller hangs up. Raises `StoreUnavailable`, and
         `CorruptRecord`."""
-        key = _key(ask.tenant, ask.client_turn_id)
+        key, asked = _key(ask.tenant, ask.client_turn_id), _digest(*_parts(ask))
         task = self._under_way.get(key)
         joined = task is not None
         if task is None:
-            task = self._under_way[key] = asyncio.ensure_future(self._start(key, ask))
-            task.add_done_callback(lambda done: self._ended(key, done))
+            task = self._go(key, asked, self._start(key, asked, ask))
+        if self._asked[key] != asked:
+            return MISMATCH
         told = await asyncio.shield(task)
         if joined and isinstance(told, Started):
             return replace(told, anew=False)
@@ -102,23 +120,33 @@ class Turns:
         except CorruptRecord as error:
             self._means.log.event("turn.unreadable", level="error", key=place.key, detail=str(error))
             return
-        if turn.run_id:
+        if turn.run_id or place.key in self._under_way:
             return
+        under = _Under(place.key, place.version, turn)
+        task = self._go(place.key, turn.asked, self._carry_on(under, resumed=True))
         try:
-            told = await self._carry_on(_Under(place.key, place.version, turn), resumed=True)
+            told = await asyncio.shield(task)
         except StoreUnavailable as error:  # it falls due again
             self._means.log.event("store.unavailable", level="error", detail=str(error))
         else:
             self._means.log.event("turn.resumed", turn=turn.client_turn_id, result=type(told).__name__)
 
+    def _go(
+        self, key: str, asked: str, work: Coroutine[Any, Any, Started | NotStarted]
+    ) -> asyncio.Task[Started | NotStarted]:
+        """Begin to work at a turn, once in this process: whoever else asks for it meanwhile waits for that."""
+        task = self._under_way[key] = asyncio.get_running_loop().create_task(work)
+        self._asked[key] = asked
+        task.add_done_callback(lambda done: self._ended(key, done))
+        return task
+
     def _ended(self, key: str, task: asyncio.Task[Started | NotStarted]) -> None:
-        del self._under_way[key]
+        del self._under_way[key], self._asked[key]
         if not task.cancelled():
             task.exception()  # whoever waited was told
 
-    async def _start(self, key: str, ask: TurnAsk) -> Started | NotStarted:
+    async def _start(self, key: str, asked: str, ask: TurnAsk) -> Started | NotStarted:
         means, loop = self._means, asyncio.get_running_loop()
-        asked = _digest(ask.client_turn_id, ask.message, ask.assistant_id, ask.thread_id, ask.tenant, ask.user)
         turn = Turn(
             client_turn_id=ask.client_turn_id, asked=asked, backend=means.backend.name, assistant_id=ask.assistant_id,
             created_ms=means.now_ms(), message=ask.message, thread_id=ask.thread_id, tenant=ask.tenant, user=ask.user,
@@ -128,7 +156,7 @@ class Turns:
         while (standing := await self._claimed(under)) is not None:
             stands = decode_turn(standing.record)
             if stands.asked != asked:
-                return NotStarted("mismatch", "this client_turn_id belongs to another request")
+                return MISMATCH
             if stands.run_id:
                 return Started(stands.thread_id, stands.run_id, anew=False)
             if standing.owner in {"", means.owner}:
@@ -155,17 +183,18 @@ class Turns:
             if not await self._write(under, replace(under.turn, thread_id=thread.id)):
                 return NotStarted("pending", "another replica is starting this turn")
         backend, turn = self._means.backend, under.turn
-        made = await self._made(
-            lambda: backend.find_message(turn.thread_id, marker),
-            lambda: backend.create_message(turn.thread_id, turn.message, marker),
-            resumed=resumed,
-        )
-        if isinstance(made, Created):
+        try:
             made = await self._made(
-                lambda: backend.find_run(turn.thread_id, marker),
-                lambda: backend.create_run(turn.thread_id, turn.assistant_id, marker),
-                resumed=resumed,
-            )
+                under, lambda: backend.find_message(turn.thread_id, marker),
+                lambda: backend.create_message(turn.thread_id, turn.message, marker), resumed=resumed,
+            )  # fmt: skip
+            if isinstance(made, Created):
+                made = await self._made(
+                    under, lambda: backend.find_run(turn.thread_id, marker),
+                    lambda: backend.create_run(turn.thread_id, turn.assistant_id, marker), resumed=resumed,
+                )  # fmt: skip
+        except _Lost:
+            return NotStarted("pending", "another replica is starting this turn")
         return await (self._started(under, made) if isinstance(made, Created) else self._gave_up(under, made))
 
     async def _thread(self, marker: dict[str, str]) -> Created | Refused | Away | Unclear:
@@ -176,14 +205,18 @@ class Turns:
                 return made
         return made
 
-    async def _made(self, find: Find, create: Make, *, resumed: bool) -> Created | Refused | Gone | Away | Unclear:
-        """Make one thing, once: what may have been made already is looked for first."""
+    async def _made(
+        self, under: _Under, find: Find, create: Make, *, resumed: bool
+    ) -> Created | Refused | Gone | Away | Unclear:
+        """Make one thing, once: what may have been made already is looked for first. Raises `_Lost`."""
         made: Created | Refused | Gone | Away | Unclear | None = None
         for number in range(TRIES_MAX):
             if resumed or number:
                 made = await find()
                 if made is not None:
                     return made
+            if asyncio.get_running_loop().time() >= under.ours_until and not await self._write(under, under.turn):
+                raise _Lost
             made = await create()
             if not isinstance(made, Unclear):
                 return made
@@ -204,16 +237,26 @@ class Turns:
             run_key(turn.backend, made.id), None, version, encode(run), label=label_of(run), owner=means.owner,
             then="keep", in_ms=means.limits.visibility_ms,
         )  # fmt: skip
-        answer = await means.store.swap(self._put(under, done, release=True), place)
+        answer = await self._insisted(self._put(under, done, release=True), place)
         if not isinstance(answer, Written) and answer.key != place.key:
             return NotStarted("pending", "another replica has started this turn")
         if isinstance(answer, Written):
             standing = Standing(place.key, version, place.record, means.owner)
             self._watching.adopt(standing, began + means.limits.visibility_ms / 1_000)
         else:  # somebody tracks the run already; the turn is written down alone
-            await means.store.swap(self._put(under, done, release=True))
+            await self._insisted(self._put(under, done, release=True))
         means.log.event("turn.started", turn=turn.client_turn_id, thread_id=turn.thread_id, run_id=made.id)
         return Started(turn.thread_id, made.id, anew=True)
+
+    async def _insisted(self, *puts: Put) -> Written | Astray:
+        """Swap, more than once if the store does not answer: the same writes have the effect of one, and what they
+        write is known to nobody else."""
+        for _ in range(WRITES_MAX - 1):
+            try:
+                return await self._means.store.swap(*puts)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+        return await self._means.store.swap(*puts)
 
     async def _gave_up(self, under: _Under, why: Refused | Gone | Away | Unclear) -> NotStarted:
         """Leave the turn as it is, for whoever asks again under its id."""
@@ -235,10 +278,11 @@ class Turns:
         return isinstance(await self._swap(under, turn), Written)
 
     async def _swap(self, under: _Under, turn: Turn) -> Written | Astray:
-        put = self._put(under, turn)
+        put, began = self._put(under, turn), asyncio.get_running_loop().time()
         answer = await self._means.store.swap(put)
         if isinstance(answer, Written):
             under.version, under.turn = put.version, turn
+            under.ours_until = began + self._means.limits.visibility_ms * OURS_SHARE / 1_000
         return answer
 
     def _put(self, under: _Under, turn: Turn, *, release: bool = False) -> Put:
@@ -250,6 +294,10 @@ class Turns:
         )  # fmt: skip
 
 
+def _parts(ask: TurnAsk) -> tuple[str, ...]:
+    return ask.client_turn_id, ask.message, ask.assistant_id, ask.thread_id, ask.tenant, ask.user
+
+
 def _key(tenant: str, client_turn_id: str) -> str:
     return f"turn:{_digest(tenant, client_turn_id)}"
 
@@ -257,6 +305,6 @@ def _key(tenant: str, client_turn_id: str) -> str:
 def _digest(*parts: str) -> str:
     """Return a digest of some texts, each with its length, so that no two lists of them share it."""
     data = b"".join(
-        b"%d:%b" % (len(part), part) for part in (text.encode("utf-8", "surrogateescape") for text in parts)
+        b"%d:%b" % (len(part), part) for part in (text.encode("utf-8", "surrogatepass") for text in parts)
     )
     return hashlib.sha256(data).hexdigest()
