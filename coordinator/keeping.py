@@ -96,14 +96,17 @@ class Keeping:
             for task in self._tasks.values():
                 task.cancel()  # the proxy goes on: whoever asks again under the same ids gets the result
         if self._stopping and not (self._lost or self._released):
-            for _ in range(RELEASES_MAX):  # another's write may come in between; if all fail, it falls due by itself
-                if self._lost or await self._write(self.run, release_in_ms=0):
-                    break
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Release the run; another's write may come in between. If all tries fail, it falls due by itself, later."""
+        for _ in range(RELEASES_MAX):
+            if await self._write(self.run, release_in_ms=0):
+                return
 
     # -- one pass ------------------------------------------------------------------------------------------------
 
-    @property
-    def _ours(self) -> bool:
+    def _is_ours(self) -> bool:
         """Whether anything may be done for the run: as far as the store has said, nobody else has it (fault 75). Each
         wait may have been a long one, so this is asked anew after it."""
         return not self._lost and not self.lapsed
@@ -111,13 +114,13 @@ class Keeping:
     async def _pass(self) -> None:
         loop = asyncio.get_running_loop()
         stale = self._stale or loop.time() >= self._reread_at
-        if not self._ours or (stale and not await self._reread()):
+        if not self._is_ours() or (stale and not await self._reread()):
             return
         run = self.run
         if loop.time() >= self._look_at and not run.over:
             run = await self._looked(run)
         run = self._with_errors(self._with_results(run))
-        if not self._ours or not await self._kept_up(run) or not self._ours:
+        if not self._is_ours() or not await self._kept_up(run) or not self._is_ours():
             return
         wanted = wants(run, self._means.now_ms(), self._means.limits.margin_ms)
         self._start(wanted)
@@ -283,7 +286,7 @@ class Keeping:
         loop, means = asyncio.get_running_loop(), self._means
         token = means.version()
         before = transitions.submitting(self.run, token, means.now_ms())
-        if not await self._write(before) or not self._ours:
+        if not await self._write(before) or not self._is_ours():
             return
         if self._whole_at is not None:
             means.metrics.submit_lag.observe(loop.time() - self._whole_at)

@@ -304,7 +304,5 @@ def _key(tenant: str, client_turn_id: str) -> str:
 
 def _digest(*parts: str) -> str:
     """Return a digest of some texts, each with its length, so that no two lists of them share it."""
-    data = b"".join(
-        b"%d:%b" % (len(part), part) for part in (text.encode("utf-8", "surrogatepass") for text in parts)
-    )
+    data = b"".join(b"%d:%b" % (len(part), part) for part in (text.encode("utf-8", "surrogatepass") for text in parts))
     return hashlib.sha256(data).hexdigest()

@@ -31,8 +31,8 @@ WISH_MS = 2_000
 class ApiTwin:
     """`life` is the truth. `faults` are words that the next calls of a kind meet with, in order: `away` (nothing
     happened), `busy` (neither, and the next try is wished for after `WISH_MS`), `cut` (it was done, and nobody heard of
-    it), `lost` (it was not done, and nobody heard of that), `slow` (it is done, after `SLOW_S`), `bug` (the adapter fails); `stale` for a look
-    shows the picture before the newest. While `down`, every call is away."""
+    it), `lost` (it was not done, and nobody heard of that), `slow` (it is done, after `SLOW_S`), `bug` (the adapter
+    fails); `stale` for a look shows the picture before the newest. While `down`, every call is away."""
 
     name = "assistants"
 

@@ -218,9 +218,9 @@ def wanted(tool: str, **arguments: object) -> Wanted:
     return Wanted(tool, json.dumps(arguments))
 
 
-async def looked_for(found: Callable[[], Awaitable[T]]) -> T:
-    """Return what `found` finds, once it finds something."""
+async def looked_for(found: Callable[[], Awaitable[T]], look_s: float = LOOK_S) -> T:
+    """Return what `found` finds, once it finds something; it looks each `look_s`."""
     while True:
         if thing := await found():
             return thing
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(look_s)

@@ -11,7 +11,7 @@ from coordinator.correlation import Unmatched
 from coordinator.inbox import DELIVERIES_MAX, IDLE_MS, Entry
 from coordinator.means import Limits
 from coordinator.store import Letter
-from tests.coordinator.house import House, Replica, house
+from tests.coordinator.house import House, Replica, house, looked_for
 from tests.coordinator.telling import (
     MAIL,
     REFUND,
@@ -25,7 +25,9 @@ from tests.coordinator.telling import (
     started,
     written,
 )
-from tests.proxy.virtual import in_virtual_time, now as moment, run as told
+from tests.proxy.virtual import ended, in_virtual_time
+from tests.proxy.virtual import now as moment
+from tests.proxy.virtual import run as told
 
 ELSEWHERE = frozenset({"create_ticket"})
 EVERYTHING = frozenset({"*"})
@@ -49,9 +51,11 @@ async def letters(now: House) -> list[Letter]:
 
 async def emptied(now: House) -> None:
     """Return once the queue is empty."""
-    async with asyncio.timeout(120):
-        while await now.store.depth():
-            await asyncio.sleep(0.01)
+
+    async def is_empty() -> bool:
+        return not await now.store.depth()
+
+    await ended(looked_for(is_empty), 120)
 
 
 @in_virtual_time

@@ -24,7 +24,8 @@ from tests.coordinator.telling import (
     started,
     written,
 )
-from tests.proxy.virtual import in_virtual_time, now as moment, settled
+from tests.proxy.virtual import in_virtual_time, settled
+from tests.proxy.virtual import now as moment
 
 
 def attempts(record: object) -> list[str]:
@@ -67,7 +68,7 @@ async def test_api_that_wishes_for_a_pause_gets_it() -> None:
 @pytest.mark.fault(65)
 @in_virtual_time
 async def test_submissions_that_are_never_taken_become_seldom() -> None:
-    """An API that shows the run and takes no output of it is tried ever more seldom: 20 s, and no more than ten times."""
+    """An API that shows the run and takes no output of it is tried ten times in 20 s, at most."""
     async with house() as now:
         now.replica()
         now.api.faults["submit"] = ["away"] * 1_000
@@ -137,7 +138,7 @@ async def test_api_that_is_away_for_half_a_minute_stops_no_run() -> None:
 @pytest.mark.parametrize("at", range(1, 14))
 @in_virtual_time
 async def test_old_pictures_lead_to_nothing_twice(at: int) -> None:
-    """Looks in a row, from the `at`-th on, show the run as it was before: calls and outputs are one each all the same."""
+    """Four looks in a row, from the `at`-th on, show the run as it was before: all happens once all the same."""
     async with house() as now:
         now.replica()
         now.api.faults["look"] = [""] * at + ["stale"] * 4

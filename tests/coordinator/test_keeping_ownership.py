@@ -20,7 +20,8 @@ from tests.coordinator.telling import (
     started,
     written,
 )
-from tests.proxy.virtual import in_virtual_time, now as moment
+from tests.proxy.virtual import in_virtual_time
+from tests.proxy.virtual import now as moment
 
 VISIBLE_S = 15.0
 

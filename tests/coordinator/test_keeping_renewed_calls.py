@@ -89,7 +89,7 @@ async def test_calls_asked_for_anew_after_a_result_keep_it(same_step: bool) -> N
 @pytest.mark.fault(65)
 @in_virtual_time
 async def test_calls_asked_for_anew_while_a_submission_is_unclear_are_submitted_anew(same_step: bool) -> None:
-    """Nobody knows whether the first ids' outputs were taken; they were not: the new ids get them, nothing runs again."""
+    """Nobody knows that the first ids' outputs were not taken: the new ids get them, and nothing runs again."""
     async with house() as now:
         now.replica()
         now.api.faults["submit"] = ["lost"]

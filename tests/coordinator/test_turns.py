@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from coordinator.turns import NotStarted, Started, TurnAsk
-from tests.coordinator.house import House, house
+from tests.coordinator.house import House, house, looked_for
 from tests.coordinator.telling import TICKET, executed
-from tests.proxy.virtual import in_virtual_time, now as moment, run as told
+from tests.proxy.virtual import in_virtual_time
+from tests.proxy.virtual import now as moment
+from tests.proxy.virtual import run as told
 
 ASK = TurnAsk("turn-1", "plan", "asst_1")
 
@@ -164,8 +166,8 @@ async def test_creation_that_outlasts_the_visibility_makes_nothing_twice(kind: s
 
 @in_virtual_time
 async def test_turn_that_lapses_under_its_own_replica_is_worked_at_once() -> None:
-    """The place falls due here while its turn is still under way here: that one goes on alone, and whoever asks meanwhile
-    waits for it."""
+    """The place falls due here while its turn is still under way here: that one goes on alone, and whoever asks waits
+    for it."""
     async with house() as now:
         replica = planned(now).replica()
         now.api.faults["create_message"] = ["slow"]
@@ -183,8 +185,11 @@ async def test_turn_that_is_resumed_is_joined_by_who_asks_for_it() -> None:
         mortal = planned(now).replica("mortal", steps=5)
         first = asyncio.ensure_future(mortal.turns.start(ASK))
         heir = now.replica("heir")
-        while not heir.turns._under_way:
-            await asyncio.sleep(0.001)
+
+        async def at_it() -> bool:
+            return bool(heir.turns._under_way)
+
+        await looked_for(at_it, 0.001)
         answer = await heir.turns.start(ASK)
         assert isinstance(answer, Started)
         assert not answer.anew

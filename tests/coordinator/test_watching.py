@@ -11,9 +11,10 @@ from coordinator.means import Limits
 from coordinator.records import encode, run_key
 from coordinator.store import Put, Written
 from coordinator.turns import Started, TurnAsk
-from tests.coordinator.house import House, house, now_ms
+from tests.coordinator.house import House, house, looked_for, now_ms
 from tests.coordinator.telling import MAIL, TICKET, asked_of_proxy, asks, executed, let_go, posted, started
-from tests.proxy.virtual import in_virtual_time, now as moment, settled
+from tests.proxy.virtual import in_virtual_time, settled
+from tests.proxy.virtual import now as moment
 
 ELSEWHERE = frozenset({"create_ticket"})
 RUNS = 200
@@ -61,8 +62,11 @@ async def test_replica_that_stops_while_it_submits_waits_for_the_answer() -> Non
     async with house() as now:
         first = now.replica("first")
         run_id = await started(now, [TICKET])
-        while "submit" not in now.api.asked:
-            await asyncio.sleep(0.001)
+
+        async def submitting() -> bool:
+            return "submit" in now.api.asked
+
+        await looked_for(submitting, 0.001)
         await first.watching.stop(12.0)
         record = await now.record(run_id)
         assert record.steps[0].state == "submitted"
