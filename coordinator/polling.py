@@ -10,6 +10,8 @@ SLOW_S = 1.0
 SWEEP_S = 5.0
 """With notifications that can be relied on: for those that are lost."""
 GROWTH = 1.5
+QUIET_MAX = 16
+"""Looks in a row that are told apart: far beyond `SLOW_S`, and a power that a float can still hold."""
 
 HEALTHY_S = 60.0
 """How long a notification speaks for the next ones."""
@@ -45,13 +47,13 @@ class Notifications:
 
 def pause_s(quiet: int, *, healthy: bool) -> float:
     """Return the pause before the next look, after `quiet` looks in a row that brought nothing new."""
-    pause = min(FAST_S * GROWTH**quiet, SLOW_S)
+    pause = min(FAST_S * GROWTH ** min(quiet, QUIET_MAX), SLOW_S)
     return SWEEP_S if healthy and pause >= SLOW_S else pause
 
 
 def away_s(failures: int, share: float, wanted_ms: int | None = None) -> float:
     """Return the pause after `failures` failed looks in a row; `share` is random, from 0 to 1; an API that names a
-    pause gets it, up to the longest of ours."""
+    pause gets it, within the shortest and the longest of ours."""
     if wanted_ms is not None:
-        return min(wanted_ms / 1_000, AWAY_MAX_S)
+        return min(max(wanted_ms / 1_000, AWAY_BASE_S), AWAY_MAX_S)
     return min(AWAY_BASE_S * 2.0 ** min(failures, 10), AWAY_MAX_S) * (0.5 + share / 2)
