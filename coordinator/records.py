@@ -64,7 +64,8 @@ class Call(Struct, frozen=True, omit_defaults=True):
     write        whether its tool has side effects, as the policies say.
     deadline_ms  from when on an error is handed in for it, if there is nothing better (before the run's own expiry is
                  looked at).
-    asked_as     the id of the call that this one repeats under a new id: as that the proxy knows it. Empty: its own.
+    asked_as     as what the proxy knows it, where that is not its own id: the name of the call that it repeats under a
+                 new id, or one made for it because its id had meant another call before.
     stray        a write that was asked for anew and matches none of the calls before it: it is never executed.
     """
 
@@ -79,7 +80,7 @@ class Call(Struct, frozen=True, omit_defaults=True):
 
     @property
     def known_as(self) -> str:
-        """The id under which the proxy knows the call."""
+        """The name under which the proxy knows the call: no two calls of a step share one."""
         return self.asked_as or self.tool_call_id
 
 
@@ -190,7 +191,7 @@ def decode_run(data: bytes) -> Run:
     """Return the run in `data`. Raises `CorruptRecord`."""
     try:
         return _run_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptRecord(f"not a run that this version can read: {error}") from error
 
 
@@ -198,5 +199,5 @@ def decode_turn(data: bytes) -> Turn:
     """Return the turn in `data`. Raises `CorruptRecord`."""
     try:
         return _turn_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptRecord(f"not a turn that this version can read: {error}") from error
