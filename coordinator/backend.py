@@ -40,10 +40,13 @@ class Seen(Struct, frozen=True):
 
 
 class StepOutputs(Struct, frozen=True):
-    """A step of tool calls as the API shows it: each call's output, None for one that was not handed in."""
+    """A step of tool calls as the API shows it: each call's output, None for one that was not handed in. `step_id`
+    is never empty: an API without steps needs a name for each from its adapter. `calls` are what it asks for, in the
+    same words as the run does; empty where the API does not show that."""
 
     step_id: str
     outputs: Mapping[str, str | None]
+    calls: tuple[ToolCall, ...] = ()
 
 
 class Output(Struct, frozen=True):

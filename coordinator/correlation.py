@@ -12,10 +12,9 @@ Why = Literal["thread-mismatch", "step-mismatch", "unknown-call", "ambiguous"]
 
 
 class Meant(Struct, frozen=True):
-    """The call that a result belongs to, by the id that the API knows it by; `step_id` is empty if none was named."""
+    """The call that a result belongs to, by the name that the proxy knows it by: whichever id it has by now."""
 
-    tool_call_id: str
-    step_id: str = ""
+    known_as: str
 
 
 class Unmatched(Struct, frozen=True):
@@ -35,20 +34,24 @@ def correlate(run: Run, thread_id: str, step_id: str, tool_call_id: str, *, comp
     if not tool_call_id:
         return _the_only_one(run, step_id) if complete else Unmatched("ambiguous", "tool_call_id is missing")
     homes = [
-        step for step in run.steps if any(tool_call_id in {call.tool_call_id, call.known_as} for call in step.calls)
+        (step, call) for step in run.steps for call in step.calls if tool_call_id in {call.tool_call_id, call.known_as}
     ]
     if not homes:
         return Unmatched("unknown-call", f"run {run.run_id} has asked for no call {tool_call_id}")
-    if step_id and not any(step.step_id in {"", step_id} for step in homes):
-        return Unmatched("step-mismatch", f"call {tool_call_id} belongs to step {homes[-1].step_id}, not to {step_id}")
-    return Meant(tool_call_id, step_id)
+    names = {call.known_as for step, call in homes if not step_id or step.step_id in {"", step_id}}
+    if not names:
+        home = homes[-1][0].step_id
+        return Unmatched("step-mismatch", f"call {tool_call_id} belongs to step {home}, not to {step_id}")
+    if len(names) > 1:
+        return Unmatched("ambiguous", f"{tool_call_id} has meant {len(names)} calls of run {run.run_id}")
+    return Meant(names.pop())
 
 
 def _the_only_one(run: Run, step_id: str) -> Meant | Unmatched:
     step = run.step
     if step is None or step.state != "open" or run.over or (step_id and step.step_id not in {"", step_id}):
         return Unmatched("ambiguous", "tool_call_id is missing, and no step waits for a result")
-    waiting = [call.tool_call_id for call in step.calls if call.given is None]
+    waiting = [call.known_as for call in step.calls if call.given is None]
     if len(waiting) != 1:
         return Unmatched("ambiguous", f"tool_call_id is missing, and {len(waiting)} calls wait for a result")
-    return Meant(waiting[0], step.step_id)
+    return Meant(waiting[0])

@@ -85,10 +85,10 @@ class Inbox:
             return Unmatched("unknown-call", f"run {entry.run_id} could not be looked at: {away}")
         if isinstance(meant, Unmatched):
             return meant
-        _, taking = transitions.given(run, meant.tool_call_id, _given(entry), means.now_ms(), meant.step_id)
+        _, taking = transitions.given(run, meant.known_as, _given(entry), means.now_ms())
         if taking in {"duplicate", "conflict"}:
             return taking
-        named = msgspec.structs.replace(entry, tool_call_id=meant.tool_call_id)
+        named = entry if entry.tool_call_id else msgspec.structs.replace(entry, tool_call_id=meant.known_as)
         if not await means.store.post(means.version(), _encode(named), means.limits.queue_max):
             return "full"
         self.kick()
@@ -149,11 +149,11 @@ class Inbox:
             run, meant = await self._matched(decode_run(standing.record), entry)
             if isinstance(meant, Unmatched):
                 return Refusal(meant.why, meant.detail)
-            run, taking = transitions.given(run, meant.tool_call_id, _given(entry), means.now_ms(), meant.step_id)
+            run, taking = transitions.given(run, meant.known_as, _given(entry), means.now_ms())
             if taking == "conflict":
-                return Refusal("conflict", f"call {meant.tool_call_id} was settled with another output")
+                return Refusal("conflict", f"call {meant.known_as} was settled with another output")
             if taking == "unknown":
-                return Refusal("unknown-call", f"run {entry.run_id} has asked for no call {meant.tool_call_id}")
+                return Refusal("unknown-call", f"run {entry.run_id} has asked for no call {meant.known_as}")
             means.metrics.posted.labels(taking).inc()
             if taking == "duplicate":
                 return None
@@ -161,7 +161,7 @@ class Inbox:
             put = Put(key, standing.version, means.version(), encode(run), label=label_of(run), forget_ms=forget_ms)
             if isinstance(await means.store.swap(put), Written):
                 means.log.event(
-                    f"result.{taking}", thread_id=run.thread_id, run_id=run.run_id, tool_call_id=meant.tool_call_id
+                    f"result.{taking}", thread_id=run.thread_id, run_id=run.run_id, tool_call_id=meant.known_as
                 )
                 self._nudge(key)
                 return None

@@ -272,7 +272,7 @@ class Keeping:
         for call in wants(run, now_ms, means.limits.margin_ms).overdue:
             asked = call.known_as in self._tasks
             result = in_place_of(call, now_ms, asked=asked, elsewhere=means.is_elsewhere(call.tool))
-            run, _ = transitions.given(run, call.tool_call_id, result, now_ms)
+            run, _ = transitions.given(run, call.known_as, result, now_ms)
             means.log.event(
                 "call.overdue", level="warning", **self._ids(), tool=call.tool, tool_call_id=call.tool_call_id,
                 outcome=result.outcome,

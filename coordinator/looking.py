@@ -15,7 +15,8 @@ async def judged(means: Means, run: Run) -> tuple[Run | Gone | Away, dict[str, s
         return seen, {}
     found: StepOutputs | None = None
     asked = frozenset(call.tool_call_id for call in seen.calls)
-    if transitions.asks_for_step(run, seen):
+    facts = means.facts.of(seen.calls, run.tenant)
+    if transitions.asks_for_step(run, seen, facts):
         told = await means.backend.steps(run.thread_id, run.run_id, sorted(asked))
         if isinstance(told, Gone | Away):
             return told, {}
@@ -30,6 +31,5 @@ async def judged(means: Means, run: Run) -> tuple[Run | Gone | Away, dict[str, s
                 return told, {}
             mine = told
         run = transitions.fate(run, mine, means.now_ms())
-    facts = means.facts.of(seen.calls, run.tenant)
     arguments = {call.tool_call_id: call.arguments for call in seen.calls}
     return transitions.looked(run, seen, facts, found, means.now_ms()), arguments

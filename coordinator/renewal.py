@@ -9,13 +9,13 @@ variant of them. Reads just run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from coordinator.backend import ToolCall
-from coordinator.records import Call
+from coordinator.records import Call, Given
 
 
 class Fact(Struct, frozen=True):
@@ -28,44 +28,78 @@ class Fact(Struct, frozen=True):
 
 
 def renewed(
-    earlier: Sequence[Call], asked: Iterable[ToolCall], facts: dict[str, Fact], used: frozenset[str], step_id: str,
+    earlier: Sequence[Call], asked: Sequence[ToolCall], facts: Mapping[str, Fact], used: frozenset[str], step_id: str,
     now_ms: int,
 ) -> tuple[Call, ...]:  # fmt: skip
-    """Return the calls of a new step.
+    """Return the calls of a new step; no two of them share a name.
 
     `earlier` are those that were asked for since a submission was last accepted, the oldest first: none, for a step
-    like any other. `used` are ids of calls that were submitted: a provider that uses one again means another call, so
-    the proxy must know it by another name.
+    like any other. `used` are the names of the calls before those: a provider that uses one again means another call,
+    so the proxy must know it by another name.
     """
-    free = {call.known_as: call for call in earlier if not call.stray}
-    by_id = {call.tool_call_id: call for call in earlier}
+    again = _known(earlier, asked, facts)
+    names = {call.known_as for call in again.values()}
+    free = {call.known_as: call for call in earlier if not call.stray and call.known_as not in names}
+    taken = {name for call in earlier for name in (call.tool_call_id, call.known_as)} | used
     calls: list[Call] = []
-    pending: list[ToolCall] = []
-    for one in asked:
-        same = by_id.get(one.tool_call_id)
-        if same is not None and same.arguments == facts[one.tool_call_id].arguments:
-            free.pop(same.known_as, None)
-        else:
-            pending.append(one)
-    waiting = {one.tool_call_id for one in pending}
     for one in asked:
         fact = facts[one.tool_call_id]
-        if one.tool_call_id not in waiting:
-            calls.append(by_id[one.tool_call_id])
-            continue
-        name = f"{step_id}/{one.tool_call_id}" if one.tool_call_id in used and step_id else ""
-        fresh = Call(one.tool_call_id, one.tool, fact.arguments, fact.write, now_ms + fact.patience_ms, asked_as=name)
-        if earlier and fact.write:
-            fresh = _matched(fresh, free)
+        fresh = Call(one.tool_call_id, one.tool, fact.arguments, fact.write, now_ms + fact.patience_ms)
+        if one.tool_call_id in again:
+            fresh = again[one.tool_call_id]
+        elif earlier and fact.write:
+            fresh = _matched(fresh, free, taken, step_id)
+        elif not fact.write:
+            fresh = _named(fresh, taken, step_id)
+        elif one.tool_call_id in used:
+            fresh = replace(fresh, asked_as=f"{step_id}/{one.tool_call_id}")
+        taken.add(fresh.known_as)
         calls.append(fresh)
     return tuple(calls)
 
 
-def _matched(fresh: Call, free: dict[str, Call]) -> Call:
+def same_calls(calls: Sequence[Call], asked: Sequence[ToolCall], facts: Mapping[str, Fact]) -> bool:
+    """Say whether `asked` are these calls: not only their ids, which may mean others by now."""
+    return {_sight(call) for call in calls} == {_sight(one, facts) for one in asked}
+
+
+def _known(earlier: Sequence[Call], asked: Sequence[ToolCall], facts: Mapping[str, Fact]) -> dict[str, Call]:
+    """Return, by id, the calls that are asked for under an id that they had before, with the newest that is known of
+    them."""
+    seen = {_sight(call): call for call in earlier}
+    results = {call.known_as: call.given for call in earlier}
+    again: dict[str, Call] = {}
+    for one in asked:
+        same = seen.get(_sight(one, facts))
+        if same is not None and same.known_as in results:
+            again[one.tool_call_id] = replace(same, given=_usable(results.pop(same.known_as)))
+    return again
+
+
+def _matched(fresh: Call, free: dict[str, Call], taken: set[str], step_id: str) -> Call:
     """Return a write as the earlier call that it repeats, which is no longer free then; or as a stray."""
     for known_as, call in free.items():
         if call.tool == fresh.tool and call.arguments == fresh.arguments:
             del free[known_as]
-            kept = call.given if call.given is not None and call.given.source != "error" else None
-            return replace(fresh, asked_as=known_as, given=kept)
-    return replace(fresh, stray=True)
+            kept = _usable(call.given)
+            return replace(fresh, asked_as=known_as, given=None if kept is None or kept.source == "error" else kept)
+    return _named(replace(fresh, stray=True), taken, step_id)
+
+
+def _named(fresh: Call, taken: set[str], step_id: str) -> Call:
+    """Return a call under a name that no other has: its id, where that has named none."""
+    name, number = fresh.tool_call_id, 1
+    while name in taken:
+        name, number = f"{step_id}/{fresh.tool_call_id}/{number}", number + 1
+    return fresh if name == fresh.tool_call_id else replace(fresh, asked_as=name)
+
+
+def _usable(given: Given | None) -> Given | None:
+    """Return a result, unless its output was let go: the proxy is asked for it again."""
+    return None if given is None or given.output is None else given
+
+
+def _sight(call: Call | ToolCall, facts: Mapping[str, Fact] | None = None) -> tuple[str, str, str]:
+    """Return what tells a call from others: its id, tool and canonical arguments."""
+    arguments = call.arguments if facts is None else facts[call.tool_call_id].arguments
+    return call.tool_call_id, call.tool, arguments
