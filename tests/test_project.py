@@ -54,7 +54,6 @@ EXCUSED = {
     "cli/runs.py": "one command: tests/cli/test_ops.py",
     "coordinator/account.py": "what the API tells of a run: tests/coordinator/test_api.py",
     "coordinator/backend.py": "a port: tests/coordinator run what stands behind it",
-    "coordinator/means.py": "what the parts share: tests/coordinator/house.py puts it together",
     "coordinator/metrics.py": "a list, held against docs/coordinator.md by tests/test_docs.py",
     "coordinator/problems.py": "a table, held by tests/coordinator/test_api.py",
     "coordinator/requests.py": "what handlers do first: tests/coordinator/test_api.py",

@@ -201,7 +201,7 @@ def test_port_that_is_no_admin_port_is_said_to_be_none(shift: Shift) -> None:
     """The health port, mistaken for it."""
     ended = shift.run("ops", "list", "--admin", f"127.0.0.1:{shift.house.proxy.health_port}")
     assert ended.exit_code == 3
-    assert "no admin port" in ended.stderr
+    assert "is no proxy's admin port" in ended.stderr
 
 
 def test_nothing_to_accept_is_said(shift: Shift) -> None:
