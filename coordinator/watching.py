@@ -55,13 +55,10 @@ class Watching:
     def adopt(self, place: Standing, own_until: float) -> None:
         """Keep a run that this process owns; when it is stopping, only to let go of it."""
         kept = self._keepings.get(place.key)
-        if kept is not None and kept.lapsed:  # taken anew, with whatever nudge there had been
-            kept.own_until = own_until
-            kept.nudge("taken", stale=True)
-            return
-        if kept is not None:  # it has been let go of in the store, and is about to hear of that
-            self._again[place.key] = place, own_until
-            return
+        if kept is not None:
+            if not kept.lapsed:  # it has been let go of in the store, and is about to hear of that
+                self._again[place.key] = place, own_until
+            return  # one that lapsed is ours again, as the next renewal will tell it
         try:
             keeping = Keeping(self._means, place, own_until)
         except CorruptRecord as error:  # left alone: it falls due again, and is told again

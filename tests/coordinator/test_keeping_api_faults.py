@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from coordinator.backend import ENDED
+from coordinator.records import run_key
 from tests.coordinator.api_twin import WISH_MS
 from tests.coordinator.house import house
 from tests.coordinator.telling import (
@@ -187,6 +190,25 @@ async def test_run_with_a_call_still_out_gets_an_honest_error_in_time() -> None:
         record = await now.record(run_id)
         assert lines(record)[-1] == "late"
         assert executed(now)[-1] == "refund_payment"
+
+
+@in_virtual_time
+async def test_late_truth_is_told_once(tmp_path: Path) -> None:
+    """However often the run is looked at before it is written down."""
+    log = os.open(tmp_path / "log", os.O_CREAT | os.O_WRONLY)
+    async with house(log_fd=log) as now:
+        now.tools.takes_s = {"refund_payment": 125.0, "create_ticket": 60.0}
+        replica = now.replica()
+        run_id = await started(now, [REFUND], [TICKET])
+        while "refund_payment" not in executed(now):
+            replica.watching.nudge(run_key("assistants", run_id), "nudge", stale=False)
+            await asyncio.sleep(0.1)
+        for _ in range(20):
+            replica.watching.nudge(run_key("assistants", run_id), "nudge", stale=False)
+            await asyncio.sleep(0.1)
+        assert "late" in lines(await now.record(run_id))
+    os.close(log)
+    assert (tmp_path / "log").read_text().count("result.late") == 1
 
 
 @in_virtual_time

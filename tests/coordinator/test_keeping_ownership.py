@@ -20,7 +20,7 @@ from tests.coordinator.telling import (
     started,
     written,
 )
-from tests.proxy.virtual import in_virtual_time
+from tests.proxy.virtual import in_virtual_time, until
 from tests.proxy.virtual import now as moment
 
 VISIBLE_S = 15.0
@@ -62,7 +62,7 @@ async def test_replica_that_froze_does_nothing_when_it_comes_back(at: str) -> No
             await asked_of_proxy(now, 1)
         if at == "submitting":
             await asked_of_proxy(now, 1)
-            await asyncio.sleep(0.999)
+            await asyncio.sleep(0.98)
         if at == "look":
             now.api.faults["look"] = ["slow"]
         frozen.weather.becomes("hung")
@@ -93,6 +93,55 @@ async def test_look_that_outlasts_the_visibility_leads_to_nothing() -> None:
         now.replica("heir")
         assert (await now.ended(run_id)).status == "completed"
         assert slow.asked.count("call") == slow.asked.count("submit") == 0
+
+
+@pytest.mark.fault(75)
+@in_virtual_time
+async def test_look_that_outlasts_the_visibility_starts_no_call_that_was_written_down_before() -> None:
+    """A replica takes over a step that is in the record already; its first look, which brings the arguments, is too
+    slow: there is nothing to write down before the calls, and still they are not its to make."""
+    async with house() as now:
+        now.tools.takes_s["create_ticket"] = 60.0
+        first = now.replica("first")
+        run_id = await started(now, [TICKET])
+        await asked_of_proxy(now, 1)
+        await first.kill()
+        slow = now.replica("slow")
+        now.api.faults["look"] = ["slow"]
+        await asyncio.sleep(VISIBLE_S + 1)
+        slow.weather.becomes("away")
+        await asyncio.sleep(3)
+        slow.tasks[1].cancel()
+        await asyncio.sleep(VISIBLE_S)
+        heir = now.replica("heir")
+        assert (await now.ended(run_id, 100)).status == "completed"
+        assert (slow.asked.count("call"), heir.asked.count("call")) == (0, 1)
+        assert executed(now) == ["create_ticket"]
+
+
+@pytest.mark.fault(75)
+@in_virtual_time
+async def test_submission_that_was_written_down_too_late_is_not_made() -> None:
+    """The store takes the attempt's record after the visibility is over, when another replica has taken the run and has
+    written nothing yet: the versions agree, and still it is the other's to submit."""
+    async with house() as now:
+        now.tools.takes_s["create_ticket"] = 12.0
+        frozen = now.replica("frozen")
+        run_id = await started(now, [TICKET])
+        frozen.tasks[1].cancel()  # it renews nothing
+        await asked_of_proxy(now, 1)
+        await asyncio.sleep(11.98)
+        frozen.weather.becomes("hung")
+        await asyncio.sleep(1)
+        heir = now.replica("heir")
+        await until(VISIBLE_S)
+        now.api.faults["look"] = ["slow"] * 2
+        await asyncio.sleep(3)
+        assert heir.watching._keepings
+        frozen.weather.becomes("fine")
+        assert (await now.ended(run_id)).status == "completed"
+        assert (frozen.asked.count("submit"), heir.asked.count("submit")) == (0, 1)
+        assert len(now.api.accepted) == 1
 
 
 @pytest.mark.parametrize("weather", ["away", "cut"])

@@ -90,6 +90,19 @@ async def test_api_that_is_away_is_told_of_and_the_turn_can_be_asked_for_again(k
 
 
 @in_virtual_time
+async def test_turn_that_failed_and_is_asked_for_at_two_replicas_is_taken_up_by_one() -> None:
+    """Nobody owns it, both find it, and one message and one run are made."""
+    async with house() as now:
+        replicas = [planned(now).replica(), now.replica()]
+        now.api.faults["create_message"] = ["away"]
+        assert isinstance(await replicas[0].turns.start(ASK), NotStarted)
+        await asyncio.gather(*(replica.turns.start(ASK) for replica in replicas))
+        answers = [await replica.turns.start(ASK) for replica in replicas]
+        assert all(isinstance(one, Started) for one in answers)
+        assert made(now) == (1, 1)
+
+
+@in_virtual_time
 async def test_thread_with_an_active_run_is_busy_until_that_has_ended() -> None:
     """The second turn of a thread is told so, and starts when it is asked for again."""
     async with house() as now:

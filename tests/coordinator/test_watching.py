@@ -153,7 +153,7 @@ async def test_run_that_is_nudged_as_it_is_let_go_is_kept_again() -> None:
     heard that it let go, takes it again; it is let go again soon, not when the visibility is over."""
     async with house() as now:
         replica = now.replica()
-        replica.weather.slow_s = 0.2
+        replica.weather.slow_s["swap"] = 0.3
         run_id = await started(now, [TICKET])
         await now.ended(run_id)
         await now.store.hurry(run_key("assistants", run_id))

@@ -21,8 +21,8 @@ class Weather:
 
     def __init__(self) -> None:
         self.now = "fine"
-        self.slow_s = 0.0
-        """How long every answer is on its way."""
+        self.slow_s: dict[str, float] = {}
+        """How long each answer of a kind is on its way."""
         self._changed = asyncio.Event()
         self.next: dict[str, list[str]] = {}
         """What the next calls of a kind meet with, whatever the weather."""
@@ -60,8 +60,8 @@ class Exposed:
             if now == "hung":
                 await self._weather.over()
             answer = await found(*args, **kwargs)
-            if now == "slow" or self._weather.slow_s:
-                await asyncio.sleep(self._weather.slow_s or SLOW_S)
+            if now == "slow" or name in self._weather.slow_s:
+                await asyncio.sleep(self._weather.slow_s.get(name, SLOW_S))
             if now == "cut":
                 raise StoreUnavailable("the store's answer was lost")
             return answer
