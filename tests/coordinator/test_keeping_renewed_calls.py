@@ -28,7 +28,7 @@ from tests.proxy.virtual import in_virtual_time, run
 
 pytestmark = pytest.mark.fault(67)
 HOME = pytest.mark.parametrize("same_step", [True, False], ids=["same-step", "new-step"])
-ENOUGH = 150
+ENOUGH = 70
 """A life of so many touches has seen it all; only a stray makes one longer, which waits for its deadline."""
 
 
