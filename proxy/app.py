@@ -28,11 +28,11 @@ from proxy.data_port import DataPort
 from proxy.execution import SHUTDOWN
 from proxy.guard import Guard
 from proxy.heartbeat import Heartbeat
+from proxy.inbound.server import Server
 from proxy.leases import Leases
 from proxy.log import Level, Log
 from proxy.metrics import Metrics
 from proxy.origins import parse_origin
-from proxy.server import Server
 from proxy.upstream.pool import Upstream
 from proxy.works import Works
 
@@ -124,10 +124,9 @@ class Proxy:
         if settings.admin is not None:
             await self._serve(stack, "admin", self._admin.runner(), settings.admin)
         up = await self._open_store()
-        server = self._server = Server(self._port.handle, self.log)
+        server = self._server = Server(self._port.serve, self.log, self._port.refused)
         listener = await loop.create_server(server, *settings.listen, backlog=1024)
         stack.push_async_callback(server.shutdown, FLUSH_S)
-        stack.callback(server.pre_shutdown)  # idle connections first: nothing is owed to them
         stack.callback(listener.close)
         self.addresses["data"] = listener.sockets[0].getsockname()[:2]
         await self._live.start()
@@ -215,8 +214,8 @@ class Proxy:
         loop = asyncio.get_running_loop()
         if self._hurry.is_set() or loop.time() >= until:
             return
-        self._server.pre_shutdown()  # idle connections would be waited for as well
-        served = loop.create_task(self._server.shutdown(None))
+        self._server.drain()
+        served = loop.create_task(self._server.finished())
         await self._wait_for([served], until - loop.time())
         served.cancel()
 

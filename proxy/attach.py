@@ -12,7 +12,6 @@ import asyncio
 import re
 from urllib.parse import parse_qsl
 
-from aiohttp import web
 from msgspec import Struct
 
 from ledger.key import Ref, ref_of
@@ -24,6 +23,7 @@ from proxy.account import can_end
 from proxy.answer import Answer
 from proxy.fields import Incoming
 from proxy.identity import principal_digest
+from proxy.inbound.request import Request
 from proxy.joint import Joint
 from proxy.problems import Kind, Refused
 from proxy.rules import Rules
@@ -106,11 +106,11 @@ class Attaching:
             joint.held -= 1
 
 
-def asked(request: web.BaseRequest, rules: Rules, incoming: Incoming, margin_ms: int) -> Asked:
+def asked(request: Request, rules: Rules, incoming: Incoming, margin_ms: int) -> Asked:
     """Return what a request to Holdfast's own part of the data port asks for; the answer is to come `margin_ms` before
     its time is over. Raises `Refused` for whatever does not ask for an operation of its sender's."""
-    path, _, query = request.raw_path.partition("?")
-    named = _OPERATION.fullmatch(path)
+    query = request.target.partition("?")[2]
+    named = _OPERATION.fullmatch(request.path)
     if named is None:
         raise Refused(Kind.NOT_FOUND, "there is nothing here but /_holdfast/operations/{operation}")
     if request.method not in METHODS:

@@ -1,17 +1,16 @@
 """The data port: from an HTTP request to a guarded call, a pass-through or a refusal, and one log line for each.
 
-Built on aiohttp's low-level server: its C parser and connection handling, without routing, middlewares or its response
-classes. What its parser lets through and we do not (RFC 9112, 6.3 and 11.2) is refused here, with the connection
-closed.
+`proxy.inbound` reads requests and refuses what is none. What can be answered from memory is, within the call that its
+last byte came with; everything else gets a task.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
-from aiohttp import HttpVersion10, HttpVersion11, web
 from msgspec.structs import replace
 
 from ledger.key import Ref, ref_of
@@ -26,12 +25,13 @@ from proxy.fields import Incoming, is_json, without_respond_async
 from proxy.forward import Lost, Origin, Outbound
 from proxy.guard import Guard
 from proxy.identity import Meant
+from proxy.inbound.request import Request
 from proxy.keyed import with_key
 from proxy.log import SERVICE, RequestLine
 from proxy.observing import Observed, Observer
 from proxy.passing import Timely, pass_on
 from proxy.problems import Kind, Refused
-from proxy.response import AnswerWriter, as_response
+from proxy.response import AnswerWriter
 from proxy.rules import Ruled, Rules
 from proxy.works import Works
 
@@ -41,16 +41,17 @@ PATIENCE_MARGIN_MS = 200
 OWN = "/_holdfast"
 """Paths at and below it are Holdfast's own."""
 
-VERSIONS = (HttpVersion11, HttpVersion10)
-REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 NO_CALL = Call()
+
+Coming = Coroutine[Any, Any, Answer]
+"""An answer that takes time."""
 
 
 class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
     __slots__ = (
-        "call", "closes", "effect", "fingerprint", "lacking", "operation", "policy", "start_s", "trace_id", "would",
+        "call", "effect", "fingerprint", "lacking", "operation", "policy", "start_s", "trace_id", "would",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -61,7 +62,6 @@ class Told:
         self.fingerprint = ""
         self.effect = ""
         self.lacking = ""
-        self.closes = False
         self.trace_id = ""
         self.would: asyncio.Task[str] | str = ""
 
@@ -78,70 +78,94 @@ class DataPort:
         self._observer = Observer(works)
         self._rules = Rules(policies(), default)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; never raises but for a caller that is gone."""
+    def serve(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Answer one request, at once or in the coroutine that is returned. Raises `ConnectionError` for a caller that
+        is gone, and nothing else."""
         told = Told()
         try:
-            given = await self._answer(request, told)
+            given = self._answer(request, told)
         except Refused as refused:
-            given = answer.refusal(refused.kind, refused.detail, told.operation, close=refused.close)
-            if refused.allow:
-                given.headers += ((b"Allow", refused.allow.encode()),)
-        given.close = given.close or told.closes
+            given = _refusal(refused, told)
+        if not isinstance(given, Answer):
+            return self._finish(request, told, given)
+        if given.stream is not None:
+            return self._send(request, told, given)
+        writer = AnswerWriter(request, given)
+        try:
+            writer.send_whole()
+        finally:
+            self._note(request.method, told, given, writer.bytes_written)
+        return None
+
+    def refused(self, given: Answer) -> None:
+        """Count and log what was answered to something that is no request."""
+        self._note("", Told(), given, 0)
+
+    async def _finish(self, request: Request, told: Told, coming: Coming) -> None:
+        try:
+            given = await coming
+        except Refused as refused:
+            given = _refusal(refused, told)
+        await self._send(request, told, given)
+
+    async def _send(self, request: Request, told: Told, given: Answer) -> None:
         writer = AnswerWriter(request, given)
         try:
             await writer.send()
         finally:
             self._note(request.method, told, given, writer.bytes_written)
-        return as_response(writer)
 
-    async def _answer(self, request: web.BaseRequest, told: Told) -> Answer:
+    def _answer(self, request: Request, told: Told) -> Answer | Coming:
+        """Return the answer, or what will. Raises `Refused`."""
         rules = self._in_force()
-        _check_form(request)
-        incoming = rules.fields.sort(request.raw_headers)
-        # aiohttp's parser loses what it read beyond a declined upgrade, so nothing may follow one on its connection.
-        told.closes = incoming.upgrades
+        incoming = rules.fields.sort(request.fields)
         told.trace_id = incoming.trace_id
-        if incoming.host_at < 0 and request.version >= HttpVersion11:
-            raise Refused(Kind.BAD_REQUEST, "the request has no Host (RFC 9112, 3.2)", close=True)
-        if incoming.transfer_encoding:
-            _check_framing(request, incoming)
-        path = request.raw_path.partition("?")[0]
+        path = request.path
         if path.startswith(OWN) and path[len(OWN) : len(OWN) + 1] in {"", "/"}:
-            return await self._attach(request, incoming, rules, told)
+            return self._attach(request, incoming, rules, told)
         ruled = rules.of(request.method, path, incoming)
         policy = told.policy = ruled.policy
         if policy.mode == "deny":
             told.call = identity.call_of(policy, "", incoming)
-            raise Refused(Kind.DENIED, f"{policy.tool} is not launched here", close=_unread(request))
+            raise Refused(Kind.DENIED, f"{policy.tool} is not launched here", close=not request.body.whole)
         if policy.effect == "read":
-            return await self._pass(request, incoming, ruled, told, "")
+            return self._pass(request, incoming, ruled, told, "")
         if policy.mode == "off":
-            return await self._pass(request, incoming, ruled, told, "off")
+            return self._pass(request, incoming, ruled, told, "off")
         if ruled.observed is not None:
-            return await self._observe(request, incoming, ruled, ruled.observed, told)
-        bytes_max = policy.limits.request_body_bytes
-        data = body.at_hand(request, incoming, bytes_max)
+            return self._observe(request, incoming, ruled, ruled.observed, told)
+        data = body.at_hand(request, policy.limits.request_body_bytes)
         if data is None:
-            data = await body.read_whole(request, bytes_max)
+            return self._read_on(request, incoming, ruled, told)
+        return self._guarded(request, incoming, ruled, told, data)
+
+    async def _read_on(self, request: Request, incoming: Incoming, ruled: Ruled, told: Told) -> Answer:
+        """Answer a call whose body has not come in whole yet."""
+        data = await body.read_whole(request, ruled.policy.limits.request_body_bytes)
+        given = self._guarded(request, incoming, ruled, told, data)
+        return given if isinstance(given, Answer) else await given
+
+    def _guarded(self, request: Request, incoming: Incoming, ruled: Ruled, told: Told, data: bytes) -> Answer | Coming:
+        policy = ruled.policy
         meant = ruled.identity.meant(incoming, data)
         told.effect, told.lacking = meant.effect, meant.lacking
         if meant.key is None:
             if policy.key.on_missing == "forward":
-                return await self._pass(request, incoming, ruled, told, "no-key", data)
+                return self._pass(request, incoming, ruled, told, "no-key", data)
             raise Refused(Kind.KEY_MISSING, f"send {ruled.identity.wanted()}")
-        given = await self._guard.call(self._arrival(request, incoming, ruled, meant, data, told))
+        return self._call(ruled, self._arrival(request, incoming, ruled, meant, data, told))
+
+    async def _call(self, ruled: Ruled, arrival: Arrival) -> Answer:
+        given = await self._guard.call(arrival)
         if given.stream is not None:
-            given.stream = Timely(given.stream, policy.timeouts.upstream_ms / 1_000)
+            given.stream = Timely(given.stream, ruled.policy.timeouts.upstream_ms / 1_000)
         return given
 
-    async def _observe(
-        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, shadow: Ruled, told: Told
-    ) -> Answer:
+    async def _observe(self, request: Request, incoming: Incoming, ruled: Ruled, shadow: Ruled, told: Told) -> Answer:
         """Forward as if nothing were guarded, while a shadow of the request finds out what would have been done."""
         policy = ruled.policy
         told.call = identity.call_of(policy, "", incoming)
-        begun, whole = await body.look_ahead(request, incoming, policy.limits.request_body_bytes)
+        begun, whole = await body.look_ahead(request, policy.limits.request_body_bytes)
         data: bytes | AsyncIterator[bytes] = begun if whole else body.go_on(begun, request)
         timeouts = policy.timeouts
         seen = Observed(policy.result.body_bytes_max, (timeouts.upstream_ms + timeouts.late_ms) / 1_000)
@@ -161,7 +185,7 @@ class DataPort:
         return given
 
     def _judge(
-        self, request: web.BaseRequest, incoming: Incoming, shadow: Ruled, data: bytes, told: Told, seen: Observed
+        self, request: Request, incoming: Incoming, shadow: Ruled, data: bytes, told: Told, seen: Observed
     ) -> asyncio.Task[str] | str:
         """Begin to find out what would have been done, or say what is plain at once."""
         try:
@@ -174,20 +198,19 @@ class DataPort:
             return refused.kind.value.slug
         return self._observer.judge(replace(arrival, forward=seen))
 
-    async def _attach(self, request: web.BaseRequest, incoming: Incoming, rules: Rules, told: Told) -> Answer:
+    async def _attach(self, request: Request, incoming: Incoming, rules: Rules, told: Told) -> Answer:
         """Answer what is asked of Holdfast itself; nothing of it ever reaches a tool."""
-        told.closes = told.closes or _unread(request)
         asked = attach.asked(request, rules, incoming, PATIENCE_MARGIN_MS)
         told.policy, told.operation = asked.policy, asked.ref.operation
         told.call = identity.call_of(asked.policy, "", incoming)
         return await self._attaching.answer(asked)
 
     def _arrival(
-        self, request: web.BaseRequest, incoming: Incoming, ruled: Ruled, meant: Meant, data: bytes, told: Told
+        self, request: Request, incoming: Incoming, ruled: Ruled, meant: Meant, data: bytes, told: Told
     ) -> Arrival:
         policy, key = ruled.policy, meant.key
         assert key is not None
-        method, target = request.method.encode(), request.raw_path.encode()
+        method, target = request.head.line.raw_method, request.head.line.raw_target
         credential = ruled.identity.principal(incoming)
         mark = ruled.identity.fingerprint(
             key, method, target, credential, data, json_body=is_json(incoming.content_type), plain=meant.plain
@@ -210,13 +233,13 @@ class DataPort:
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
         plan = None if ruled.planner is None else ruled.planner.plan(ref, told.call, incoming, data)
         return Arrival(
-            policy, ref, told.call, mark, outbound, Caller(request).gone, patience_ms, credential, deferrable, plan,
+            policy, ref, told.call, mark, outbound, request.gone, patience_ms, credential, deferrable, plan,
             meant.effect,
         )  # fmt: skip
 
     async def _pass(
         self,
-        request: web.BaseRequest,
+        request: Request,
         incoming: Incoming,
         ruled: Ruled,
         told: Told,
@@ -284,18 +307,11 @@ class DataPort:
         )  # fmt: skip
 
 
-class Caller:
-    """Whether the one who asked is still there."""
-
-    __slots__ = ("_writer",)
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        self._writer = request.writer
-
-    def gone(self) -> bool:
-        """Say whether the caller has hung up."""
-        transport = self._writer.transport
-        return transport is None or transport.is_closing()
+def _refusal(refused: Refused, told: Told) -> Answer:
+    given = answer.refusal(refused.kind, refused.detail, told.operation, close=refused.close)
+    if refused.allow:
+        given.headers += ((b"Allow", refused.allow.encode()),)
+    return given
 
 
 def _attachable(ruled: Ruled, incoming: Incoming, ref: Ref) -> bool:
@@ -304,37 +320,6 @@ def _attachable(ruled: Ruled, incoming: Incoming, ref: Ref) -> bool:
     return key is not None and ref_of(key) == ref
 
 
-def _unread(request: web.BaseRequest) -> bool:
-    """Say whether part of the request's body has not come in: the connection is closed rather than read to its end."""
-    return request.body_exists and not request.content.is_eof()
-
-
 def _word(task: asyncio.Task[str]) -> str:
     """Return what a shadow found out; nothing, if the process ended before it did."""
     return "" if task.cancelled() else task.result()
-
-
-def _check_form(request: web.BaseRequest) -> None:
-    """Refuse request lines that mean something else to others on the way (RFC 9112, 3.2)."""
-    if request.version not in VERSIONS:
-        raise Refused(Kind.VERSION_REFUSED, "HTTP/1.1 and HTTP/1.0 are spoken here", close=True)
-    if request.method in REFUSED_METHODS:
-        raise Refused(Kind.METHOD_REFUSED, f"{request.method} is not forwarded", close=True)
-    target = request.raw_path
-    if not target.startswith("/") and not (target == "*" and request.method == "OPTIONS"):
-        raise Refused(Kind.BAD_REQUEST, "the request target must be a path (origin form)", close=True)
-    if not target.isascii() or not target.isprintable() or " " in target or "#" in target:
-        raise Refused(
-            Kind.BAD_REQUEST, "the request target must be percent-encoded ASCII without a fragment", close=True
-        )
-
-
-def _check_framing(request: web.BaseRequest, incoming: Incoming) -> None:
-    """Refuse bodies whose end two parties could see differently (RFC 9112, 6.1 and 6.3)."""
-    coding = incoming.transfer_encoding
-    if incoming.content_length is not None:
-        raise Refused(Kind.BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other", close=True)
-    if request.version < HttpVersion11:
-        raise Refused(Kind.BAD_REQUEST, "Transfer-Encoding does not exist in HTTP/1.0", close=True)
-    if coding != b"chunked":
-        raise Refused(Kind.NOT_IMPLEMENTED, "the only transfer coding supported is chunked", close=True)

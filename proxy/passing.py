@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from functools import partial
-
-from aiohttp import HttpVersion11, web
 
 from proxy import answer, body
 from proxy.answer import Answer, Outcome
 from proxy.fields import VIA, Incoming
 from proxy.forward import Forward, Headers, Lost, NotSent, Outbound, Replied, ReplyStream, Truncated
 from proxy.hang_up import on_hang_up
+from proxy.inbound.request import Request
 from proxy.metrics import Metrics
 from proxy.observing import Observed
 from proxy.problems import Kind
@@ -22,7 +21,7 @@ from proxy.rules import Ruled
 
 
 async def pass_on(
-    forward: Forward, metrics: Metrics, ruled: Ruled, request: web.BaseRequest, incoming: Incoming,
+    forward: Forward, metrics: Metrics, ruled: Ruled, request: Request, incoming: Incoming,
     outcome: Outcome, data: bytes | AsyncIterator[bytes] | None = None, seen: Observed | None = None,
 ) -> Answer:  # fmt: skip
     """Forward once and return the reply, as a stream unless it came in one piece. `data` is a body that was read
@@ -43,7 +42,7 @@ async def pass_on(
             waited_for = on_hang_up(request, partial(limit.reschedule, asked_s)) if outcome == "read" else nullcontext()
             with waited_for:
                 on_sent = None if seen is None else seen.sent
-                result = await forward(outbound, on_sent=on_sent, on_informational=_relay(request))
+                result = await forward(outbound, on_sent=on_sent, on_informational=request.tell)
     except TimeoutError:
         metrics.upstream_attempts.add(policy.tool, "timeout")
         return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)
@@ -97,30 +96,16 @@ class Timely:
 
 
 def _outbound(
-    ruled: Ruled, request: web.BaseRequest, incoming: Incoming, data: bytes | AsyncIterator[bytes] | None
+    ruled: Ruled, request: Request, incoming: Incoming, data: bytes | AsyncIterator[bytes] | None
 ) -> Outbound:
     policy, origin = ruled.policy, ruled.origin
     headers = (*ruled.headers(incoming), VIA) if policy.announce else ruled.headers(incoming)
-    target = request.raw_path.encode("utf-8", "surrogateescape")
-    connect_ms = policy.timeouts.connect_ms
-    method = request.method.encode()
-    if data is None and not request.body_exists:
-        data = b""
+    line, connect_ms = request.head.line, policy.timeouts.connect_ms
+    if data is None and request.head.length is not None:
+        data = request.body.at_hand()
     if isinstance(data, bytes):
-        return Outbound(origin, method, target, headers, data, connect_ms=connect_ms)
-    if data is not None:
-        return Outbound(origin, method, target, headers, data, incoming.content_length, connect_ms=connect_ms)
-    body.welcome(request, incoming)
-    return Outbound(
-        origin, method, target, headers, body.stream(request), incoming.content_length, connect_ms=connect_ms
-    )
-
-
-def _relay(request: web.BaseRequest) -> Callable[[int, Headers], None]:
-    def informational(status: int, headers: Headers) -> None:
-        transport = request.writer.transport
-        if request.version >= HttpVersion11 and transport is not None and not transport.is_closing():
-            fields = b"".join(b"%b: %b\r\n" % field for field in headers)
-            transport.write(b"HTTP/1.1 %d \r\n%b\r\n" % (status, fields))
-
-    return informational
+        return Outbound(origin, line.raw_method, line.raw_target, headers, data, connect_ms=connect_ms)
+    if data is None:
+        request.welcome()
+        data = body.stream(request)
+    return Outbound(origin, line.raw_method, line.raw_target, headers, data, request.head.length, connect_ms=connect_ms)

@@ -1,146 +1,143 @@
-"""Writing an answer on aiohttp's connection: byte for byte what the tool said, in as few writes as it takes.
+"""Writing an answer: byte for byte what the tool said, framed for its caller, in as few writes as it takes.
 
-aiohttp's own response classes add `Server`, `Date` and `Content-Type`, and cost more than the whole rest of a replay.
-The connection only needs an object that can prepare, write and say whether the connection stays open.
+Nothing is added but framing: no `Server`, no `Date`, no `Content-Type`.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import cast
-
-from aiohttp import HttpVersion11, web
 
 from proxy.answer import Answer
 from proxy.forward import Headers, ReplyStream, Truncated
 from proxy.hang_up import on_hang_up
+from proxy.inbound.request import Request
 
 BODILESS = frozenset({204, 304})
-REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+JOIN_BYTES_MAX = 64 * 1024
+"""Bodies up to here are joined to their head, so that both leave in one segment; above, the copy costs more."""
+
+_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_CLOSE, _KEEP = b"Connection: close\r\n\r\n", b"Connection: keep-alive\r\n\r\n"
 
 
 class AnswerWriter:
-    """What aiohttp's `RequestHandler` calls on the object that a handler returns. `bytes_written` is for the log."""
+    """Writes one answer to one request, once. `bytes_written` is for the log."""
 
-    __slots__ = ("_answer", "_request", "_started", "_writer", "bytes_written", "keep_alive")
+    __slots__ = ("_answer", "_request", "bytes_written")
 
-    def __init__(self, request: web.BaseRequest, answer: Answer) -> None:
+    def __init__(self, request: Request, answer: Answer) -> None:
         self._request = request
-        self._writer = request.writer
         self._answer = answer
-        self._started = False
         self.bytes_written = 0
-        self.keep_alive = False
 
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing to do before the body: `send` has written it, or `write_eof` will."""
+    def send_whole(self) -> None:
+        """Write an answer that has no stream. Raises `ConnectionError` if the caller is gone.
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send the answer unless `send` did."""
-        if not self._started:
-            await self.send()
+        Nothing waits for a caller that is slow to take it: the connection serves nobody else until it has caught up.
+        """
+        self._begin()
 
     async def send(self) -> None:
-        """Write head and body. A stream that is cut short ends the caller's connection, so that nobody takes what came
-        for the whole. Raises `ConnectionError` if the caller is gone."""
-        self._started = True
+        """Write an answer, its stream at the caller's pace. A stream that is cut short ends the caller's connection, so
+        that nobody takes what came for the whole. Raises `ConnectionError` if the caller is gone."""
+        stream = self._answer.stream
+        try:
+            chunked, bodiless = self._begin()
+            if stream is not None:
+                await self._pump(stream, chunked=chunked, bodiless=bodiless)
+        finally:
+            if stream is not None:
+                stream.close()
+        await self._request.caller.drained()
+
+    def _begin(self) -> tuple[bool, bool]:
+        """Write the head and what there is of the body; say whether it goes in chunks, and whether it may have none."""
         request, answer = self._request, self._answer
-        transport = self._writer.transport
+        caller = request.caller
+        transport = caller.transport
         if transport is None or transport.is_closing():
-            self._hang_up()
             raise ConnectionResetError("the caller has gone")
+        request.begun = True
+        keep = request.keep_alive and not answer.close and not caller.draining
         bodiless = request.method == "HEAD" or answer.status in BODILESS
-        chunked = self._frame(bodiless)
-        head = self._head(chunked, bodiless)
+        head, chunked, request.keep_alive = _head(answer, request.minor, keep=keep, bodiless=bodiless)
         body = b"" if bodiless else answer.body
         if chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if answer.stream is None:
                 body += _last_chunk(answer.trailers)
-        transport.write(head + body if len(body) < 65_536 else head)
-        if len(body) >= 65_536:
+        if len(body) <= JOIN_BYTES_MAX:
+            transport.write(head + body)
+        else:
+            transport.write(head)
             transport.write(body)
         self.bytes_written = len(head) + len(body)
-        if answer.stream is not None:
-            await self._pump(chunked, bodiless)
-        if transport.get_write_buffer_size():
-            await self._writer.drain()
+        return chunked, bodiless
 
-    def _frame(self, bodiless: bool) -> bool:
-        """Decide whether the connection stays open and whether the body goes in chunks (RFC 9112, 6 and 9.3)."""
-        request, answer = self._request, self._answer
-        self.keep_alive = request.keep_alive and not answer.close
-        if bodiless or _length(answer) is not None or (answer.stream is None and not answer.trailers):
-            return False
-        if request.version >= HttpVersion11:
-            return True
-        self.keep_alive = self.keep_alive and answer.stream is None
-        return False
-
-    def _head(self, chunked: bool, bodiless: bool) -> bytes:
-        answer = self._answer
-        reason = answer.reason or REASONS.get(answer.status, b"")
-        lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, reason)]
-        for name, value in answer.headers:
-            lines += (name, b": ", value, b"\r\n")
-        if chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        elif answer.stream is None and not bodiless and _length(answer) is None:
-            lines.append(b"Content-Length: %d\r\n" % len(answer.body))
-        if not self.keep_alive:
-            lines.append(b"Connection: close\r\n")
-        elif self._request.version < HttpVersion11:
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
-
-    async def _pump(self, chunked: bool, bodiless: bool) -> None:
-        """Pass the stream on, at the caller's pace."""
-        stream = self._answer.stream
-        assert stream is not None
-        transport = self._writer.transport
+    async def _pump(self, stream: ReplyStream, *, chunked: bool, bodiless: bool) -> None:
+        """Pass the stream on."""
+        request = self._request
         try:
             # A tool may be silent for long: the caller's end must reach it without waiting for the next piece.
-            with on_hang_up(self._request, stream.close):
-                await self._copy(stream, chunked, bodiless)
+            with on_hang_up(request, stream.close):
+                await self._copy(stream, chunked=chunked, bodiless=bodiless)
         except Truncated:
-            self.keep_alive = False
+            request.keep_alive = False
+            transport = request.caller.transport
             if transport is None or transport.is_closing():
                 raise ConnectionResetError("the caller has gone") from None
-            transport.abort() if chunked or _length(self._answer) is not None else transport.close()
+            transport.abort() if chunked or _is_sized(self._answer.headers) else transport.close()
             raise ConnectionResetError("the tool's answer was cut, and so is the caller's connection") from None
-        finally:
-            stream.close()
 
-    async def _copy(self, stream: ReplyStream, chunked: bool, bodiless: bool) -> None:
-        writer, transport = self._writer, self._writer.transport
+    async def _copy(self, stream: ReplyStream, *, chunked: bool, bodiless: bool) -> None:
+        caller = self._request.caller
         async for piece in stream:
+            transport = caller.transport
             if transport is None or transport.is_closing():
                 raise ConnectionResetError("the caller has gone")
             if bodiless or not piece:
                 continue
             transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             self.bytes_written += len(piece)
-            await writer.drain()
-        if chunked and transport is not None:
-            transport.write(_last_chunk(stream.trailers))
-
-    def _hang_up(self) -> None:
-        if self._answer.stream is not None:
-            self._answer.stream.close()
+            await caller.drained()
+        if chunked and caller.transport is not None:
+            caller.transport.write(_last_chunk(stream.trailers))
 
 
-def as_response(writer: AnswerWriter) -> web.StreamResponse:
-    """Tell the type checker what aiohttp needs to know."""
-    return cast("web.StreamResponse", writer)
+def rendered(answer: Answer) -> bytes:
+    """Return a whole answer that ends its connection, to whoever it was that could not say what it wants."""
+    return _head(answer, 1, keep=False, bodiless=False)[0] + answer.body
+
+
+def _head(answer: Answer, minor: int, *, keep: bool, bodiless: bool) -> tuple[bytes, bool, bool]:
+    """Return the head, whether the body goes in chunks, and whether the connection stays (RFC 9112, 6 and 9.3)."""
+    line = None if answer.reason else _LINES.get(answer.status)
+    parts = [line or b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.reason)]
+    sized = bodiless
+    for name, value in answer.headers:
+        parts += (name, b": ", value, b"\r\n")
+        if len(name) == 14 and name.lower() == b"content-length":
+            sized = True
+    chunked = False
+    if not sized:
+        if minor and (answer.stream is not None or answer.trailers):
+            chunked = True
+            parts.append(_CHUNKED)
+        elif answer.stream is None:
+            parts.append(b"Content-Length: %d\r\n" % len(answer.body))
+        else:
+            keep = False
+    if not keep:
+        parts.append(_CLOSE)
+    else:
+        parts.append(b"\r\n" if minor else _KEEP)
+    return b"".join(parts), chunked, keep
+
+
+def _is_sized(headers: Headers) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in headers)
 
 
 def _last_chunk(trailers: Headers) -> bytes:
     return b"0\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % field for field in trailers)
-
-
-def _length(answer: Answer) -> bytes | None:
-    for name, value in answer.headers:
-        if len(name) == 14 and name.lower() == b"content-length":
-            return value
-    return None

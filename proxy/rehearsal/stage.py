@@ -17,10 +17,10 @@ from proxy.books import Books
 from proxy.data_port import DataPort
 from proxy.forward import Forward, Origin
 from proxy.guard import Guard
+from proxy.inbound.server import Server
 from proxy.leases import Leases
 from proxy.log import Log
 from proxy.metrics import Metrics
-from proxy.server import Server
 from proxy.works import Works
 
 LEASE_MS = 15_000
@@ -51,7 +51,7 @@ class Stage:
         self._leases = Leases(self._works, LEASE_MS, lambda: 0.5)
         port = DataPort(self._works, Guard(self._works), lambda: policies, TOOLS)
         self._works.prober.policies = port.asked_of
-        self.server = Server(port.handle, log)
+        self.server = Server(port.serve, log, port.refused)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -7,10 +7,10 @@ import http.client
 import io
 from typing import Any, cast
 
-from aiohttp import web
 from msgspec import Struct
 
 from proxy.forward import Headers
+from proxy.inbound.server import Server
 
 
 class Answered(Struct, frozen=True):
@@ -59,6 +59,10 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         """As above."""
 
+    def can_write_eof(self) -> bool:
+        """Nothing is lost here when both sides are ended at once."""
+        return False
+
     def close(self) -> None:
         """End it, from either side."""
         if not self._closing:
@@ -75,7 +79,7 @@ class Wire(asyncio.Transport):
 
 
 async def ask(
-    server: web.Server, method: str, target: str, headers: Headers, body: bytes, *, hang_up_s: float | None = None
+    server: Server, method: str, target: str, headers: Headers, body: bytes, *, hang_up_s: float | None = None
 ) -> Answered | None:
     """Send a request over a connection of its own; return what came back, or None if the caller hung up before."""
     protocol = server()

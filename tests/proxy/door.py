@@ -15,10 +15,10 @@ from proxy.app import ids
 from proxy.books import Books
 from proxy.data_port import DataPort
 from proxy.guard import Guard
+from proxy.inbound.server import Server
 from proxy.log import Log
 from proxy.metrics import Metrics
 from proxy.origins import parse_origin
-from proxy.server import Server
 from proxy.upstream.pool import Upstream
 from proxy.works import Works
 
@@ -50,13 +50,13 @@ async def door(policies: Path, upstream: str) -> AsyncIterator[Door]:
     log = Log(sink)
     works = Works(Books(store, metrics, ids(), 3_000), forward, metrics, log)
     loaded = load_folder(policies).policies
-    server = Server(DataPort(works, Guard(works), lambda: loaded, parse_origin(upstream)).handle, log)
+    port = DataPort(works, Guard(works), lambda: loaded, parse_origin(upstream))
+    server = Server(port.serve, log, port.refused)
     listener = await loop.create_server(server, "127.0.0.1", 0)
     try:
         yield Door(listener.sockets[0].getsockname()[1], works, metrics)
     finally:
         listener.close()
-        server.pre_shutdown()
         await server.shutdown(1)
         await forward.close()
         await store.close()

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.loops("asyncio", "uvloop"), pytest.mark.fault(12)]
 async def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tool: Tool) -> AsyncIterator[Door]:
     """A data port that waits 150 ms for bodies."""
     monkeypatch.setattr("proxy.body.BODY_S", 0.15)
-    monkeypatch.setattr("proxy.server.LINGER_S", 0.05)
+    monkeypatch.setattr("proxy.inbound.connection.LINGER_S", 0.05)
     read = policy("search", "effect: read", "match: {path: /tools/search, method: POST}")
     async with door(policy_folder(tmp_path / "several", policy("act") + read), tool.url) as running:
         yield running

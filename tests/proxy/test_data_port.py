@@ -192,7 +192,7 @@ def test_http_1_0_caller_gets_a_length_and_a_closed_connection(house: House, too
 @pytest.mark.parametrize("tool", ["act", "search"])
 def test_upgrade_is_not_offered_to_the_tool(house: House, tool: str) -> None:
     """A request that would like another protocol is served in this one, body and all, and is the last on its
-    connection: aiohttp's parser loses what it read beyond such a request."""
+    connection: somebody on the way may take what follows for the other protocol."""
     run, after = house.run(), house.run()
     fields = (("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk"))
     with house.caller() as caller:

@@ -7,22 +7,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from proxy.hang_up import on_hang_up
+from proxy.inbound.request import Request
+from proxy.inbound.server import Server
 from proxy.log import Log
-from proxy.server import Server
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
 
 @pytest.fixture
-async def asked(tmp_path: Path) -> AsyncIterator[tuple[web.BaseRequest, asyncio.StreamWriter]]:
+async def asked(tmp_path: Path) -> AsyncIterator[tuple[Request, asyncio.StreamWriter]]:
     """A request whose handler goes on until the test is over, and its caller's end of the connection."""
-    came: asyncio.Future[web.BaseRequest] = asyncio.get_running_loop().create_future()
+    came: asyncio.Future[Request] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(request: Request) -> None:
         came.set_result(request)
         await over.wait()
         raise ConnectionResetError
@@ -40,7 +40,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[tuple[web.BaseRequest, asyncio.
 
 
 async def test_callback_comes_when_the_connection_ends(
-    asked: tuple[web.BaseRequest, asyncio.StreamWriter],
+    asked: tuple[Request, asyncio.StreamWriter],
 ) -> None:
     """Nobody has to write to find out."""
     request, caller = asked
@@ -52,7 +52,7 @@ async def test_callback_comes_when_the_connection_ends(
 
 
 async def test_callback_comes_at_once_where_the_connection_has_ended(
-    asked: tuple[web.BaseRequest, asyncio.StreamWriter],
+    asked: tuple[Request, asyncio.StreamWriter],
 ) -> None:
     """Whoever asks too late is told just the same."""
     request, caller = asked
@@ -65,7 +65,7 @@ async def test_callback_comes_at_once_where_the_connection_has_ended(
 
 
 async def test_nobody_is_called_who_does_not_want_to_know_any_more(
-    asked: tuple[web.BaseRequest, asyncio.StreamWriter],
+    asked: tuple[Request, asyncio.StreamWriter],
 ) -> None:
     """Outside of the context the connection's end is nobody's business."""
     request, caller = asked

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from aiohttp import web
 
 from proxy import answer
 from proxy.answer import Answer
 from proxy.forward import Headers, Truncated
+from proxy.inbound.head import read_head
+from proxy.inbound.request import Request
+from proxy.inbound.server import Server
 from proxy.log import Log
 from proxy.problems import Kind
-from proxy.response import AnswerWriter, as_response
-from proxy.server import Server
+from proxy.response import AnswerWriter
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -50,11 +51,8 @@ async def sent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ask]:
     """Send a request to a server that gives one answer; return everything that comes back until the connection ends."""
     given: list[Answer] = []
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        await request.read()
-        writer = AnswerWriter(request, given[-1])
-        await writer.send()
-        return as_response(writer)
+    async def handle(request: Request) -> None:
+        await AnswerWriter(request, given[-1]).send()
 
     with (tmp_path_factory.mktemp("log") / "log").open("wb") as sink:
         server = Server(handle, Log(sink.fileno()))
@@ -75,7 +73,6 @@ async def sent(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ask]:
 
         yield lambda *args, **more: asyncio.ensure_future(exchange(*args, **more))
         listener.close()
-        server.pre_shutdown()
         await server.shutdown(1)
 
 
@@ -176,14 +173,11 @@ async def test_answer_to_a_caller_that_has_gone_is_not_written() -> None:
     class Gone:
         transport = None
 
-    class Request:
-        writer = Gone()
-        method = "GET"
-
+    loop = asyncio.get_running_loop()
+    request = Request(cast("Any", Gone()), loop, read_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
     pieces = Pieces(b"x", hold=True)
-    writer = AnswerWriter(cast("web.BaseRequest", Request()), plain(stream=pieces))
     with pytest.raises(ConnectionResetError):
-        await writer.send()
+        await AnswerWriter(request, plain(stream=pieces)).send()
     assert pieces.closed.is_set()
 
 

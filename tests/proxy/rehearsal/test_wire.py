@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from aiohttp import web
-
 from proxy.answer import Answer
+from proxy.inbound.request import Request
+from proxy.inbound.server import Server
 from proxy.rehearsal.stage import quiet_log
 from proxy.rehearsal.tool import Pieces
 from proxy.rehearsal.virtual import run
 from proxy.rehearsal.wire import Answered, ask
-from proxy.response import AnswerWriter, as_response
-from proxy.server import Server
+from proxy.response import AnswerWriter
 
 
-async def echo(request: web.BaseRequest) -> web.StreamResponse:
+async def echo(request: Request) -> None:
     """Answer with what was asked; `/slow` takes ten seconds, `/stream` comes in pieces."""
-    body = await request.read()
-    if request.raw_path == "/slow":
+    body = await request.body.piece()
+    if request.target == "/slow":
         await asyncio.sleep(10)
-    head = ((b"X-Method", request.method.encode()), (b"X-Said", request.headers.get("X-Say", "").encode()))
+    head = ((b"X-Method", request.method.encode()), (b"X-Said", dict(request.fields).get(b"X-Say", b"")))
     given = Answer(200, b"", head, body, "read")
-    if request.raw_path == "/stream":
+    if request.target == "/stream":
         given.stream = cast("Any", Pieces(b"x" * 3_000))
-    writer = AnswerWriter(request, given)
-    await writer.send()
-    return as_response(writer)
+    await AnswerWriter(request, given).send()
 
 
 def asked(method: str, target: str, body: bytes = b"", *, hang_up_s: float | None = None) -> Answered | None:
