@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
-START_S = 10
-STOP_S = 5
+START_S = 60
+"""For a server to come up, and for several to find each other, on a busy machine. Only a test that fails waits for as
+long."""
+STOP_S = 30
 
 
 def bundled_server() -> Path | None:
@@ -46,11 +48,20 @@ def system_server() -> Path:
     return Path(found)
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on; the server that is started next takes it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+@contextlib.contextmanager
+def held_port(number: int = 0) -> Iterator[int]:
+    """Yield a loopback port, any or that of a `number`, that nobody else is given meanwhile. Who is told of it may
+    listen there, leave, and come back (with SO_REUSEADDR, as servers do); until somebody does, connecting is refused.
+
+    It is bound and does not listen: the kernel gives such a port neither to who asks for any, nor to a connection. One
+    that was merely free a moment ago is given to the next process, whose server then answers our clients, or is taken
+    in hand by our Sentinels.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", number))
+        port: int = held.getsockname()[1]
+        yield port
 
 
 @contextlib.contextmanager
@@ -58,9 +69,13 @@ def redis_server(folder: Path, *settings: str, binary: Path | None = None, port:
     """Run a server with its files in `folder` and yield its port; `settings` are arguments such as `--appendonly`,
     `yes`.
 
-    It keeps nothing unless told to, and is killed in the end, which loses what a crash would.
+    It keeps nothing unless told to, and is killed in the end, which loses what a crash would. Who starts it again at
+    the same `port` holds that.
     """
-    port = port or free_port()
+    if port is None:
+        with held_port() as held, redis_server(folder, *settings, binary=binary, port=held):
+            yield held
+        return
     command = [str(binary or any_server()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     command += ["--save", "", "--daemonize", "no", *settings]
     with (folder / "redis.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:

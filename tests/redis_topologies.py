@@ -1,6 +1,6 @@
 """Redis with Sentinels, and Redis Cluster, on loopback, for the length of a test: to be killed, frozen and looked into.
 
-Both start in about two seconds, and fail over in about as many. Everything ends with the test.
+Both start in about two seconds, and fail over in about five. Everything ends with the test.
 """
 
 from __future__ import annotations
@@ -18,27 +18,36 @@ import redis
 from redis.crc import key_slot
 
 from tests.ledger.redis_server import RedisServer
-from tests.redis_server import START_S, free_port
+from tests.redis_server import START_S, held_port
 
 MASTER = "ledger"
 """The name under which the Sentinels know the primary."""
-DOWN_AFTER_MS = 400
-"""How long Sentinels and cluster nodes wait before they think another dead."""
+DOWN_AFTER_MS = 2_500
+"""How long Sentinels and cluster nodes wait before they think another dead. With less, on a busy machine, they think so
+of one that lives."""
+SENTINELS = 3
 SLOTS = 16_384
 
 _QUICK = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 
 
-def _low_port() -> int:
-    """Return a free port whose neighbour 10,000 further on exists: nodes of a cluster talk to each other there."""
-    return next(port for port in iter(free_port, None) if port + 10_000 < 65_536)
+@contextlib.contextmanager
+def _held_ports() -> Iterator[int]:
+    """Hold a port and the one 10,000 further on, and yield the first: nodes of a cluster talk to each other there."""
+    with contextlib.ExitStack() as stack:
+        while True:  # what is held in vain is held all the same, so that it does not come up again
+            port = stack.enter_context(held_port())
+            with contextlib.suppress(OSError, OverflowError):
+                stack.enter_context(held_port(port + 10_000))
+                break
+        yield port
 
 
 class TcpServer(RedisServer):
     """A server with a port on loopback beside its socket."""
 
-    def __init__(self, binary: Path, folder: Path, *settings: str) -> None:
-        self.port = _low_port()
+    def __init__(self, binary: Path, folder: Path, port: int, *settings: str) -> None:
+        self.port = port
         folder.mkdir()
         super().__init__(binary, folder, *_QUICK, *settings, "--port", str(self.port))
 
@@ -46,15 +55,15 @@ class TcpServer(RedisServer):
 class Sentinel(RedisServer):
     """A Sentinel, whose configuration is a file: it writes down there what it learns."""
 
-    def __init__(self, binary: Path, folder: Path, primary: int, *settings: str) -> None:
+    def __init__(self, binary: Path, folder: Path, port: int, primary: int, *settings: str) -> None:
         folder.mkdir()
-        self.port = free_port()
+        self.port = port
         self._password = next((told.split()[1] for told in settings if told.startswith("requirepass ")), None)
         configuration = folder / "sentinel.conf"
         told = [
             f"port {self.port}", f"sentinel monitor {MASTER} 127.0.0.1 {primary} 2",
             f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}",
-            f"sentinel failover-timeout {MASTER} 3000", *settings,
+            f"sentinel failover-timeout {MASTER} 5000", *settings,
         ]  # fmt: skip
         configuration.write_text("\n".join(told) + "\n")
         super().__init__(binary, folder)
@@ -136,11 +145,12 @@ def watched(
     `settings` are every server's, `sentinel_settings` lines of each Sentinel's configuration.
     """
     with _folder() as folder, contextlib.ExitStack() as stack:
-        primary = TcpServer(binary, folder / "0", *settings)
-        following = ("--replicaof", "127.0.0.1", str(primary.port))
-        servers = [primary]
-        servers += [TcpServer(binary, folder / str(i), *settings, *following) for i in range(1, replicas + 1)]
-        sentinels = [Sentinel(binary, folder / f"s{i}", primary.port, *sentinel_settings) for i in range(3)]
+        first, *ports = [stack.enter_context(held_port()) for _ in range(1 + replicas + SENTINELS)]
+        following, watching = ports[:replicas], ports[replicas:]
+        primary = TcpServer(binary, folder / "0", first, *settings)
+        settings = (*settings, "--replicaof", "127.0.0.1", str(first))
+        servers = [primary, *(TcpServer(binary, folder / str(port), port, *settings) for port in following)]
+        sentinels = [Sentinel(binary, folder / str(port), port, first, *sentinel_settings) for port in watching]
         for server in (*servers, *sentinels):
             stack.callback(server.kill)
             server.start()
@@ -178,7 +188,8 @@ def cluster(binary: Path, *settings: str, primaries: int = 3, replicas: bool = F
     )  # fmt: skip
     with _folder() as folder, contextlib.ExitStack() as stack:
         count = primaries * 2 if replicas else primaries
-        servers = [TcpServer(binary, folder / str(i), *settings) for i in range(count)]
+        ports = [stack.enter_context(_held_ports()) for _ in range(count)]
+        servers = [TcpServer(binary, folder / str(port), port, *settings) for port in ports]
         for server in servers:
             stack.callback(server.kill)
             server.start()

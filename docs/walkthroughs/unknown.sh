@@ -4,8 +4,9 @@
 #   docs/walkthroughs/unknown.sh           the shipped policy: the tool is asked (a probe), and the caller gets the ticket
 #   docs/walkthroughs/unknown.sh ruling    `then: hold` and no probe: a person looks, and rules
 #
-# Needs holdfast on the PATH (or HOLDFAST=…), curl, and five seconds of patience twice. Everything
-# goes to a folder that is removed in the end. Ports can be moved: TOOL_PORT, DATA_PORT, ADMIN_PORT, HEALTH_PORT.
+# Needs holdfast on the PATH (or HOLDFAST=…), curl, and five seconds of patience twice. Everything goes to a folder that
+# is removed in the end. Ports can be moved (TOOL_PORT, DATA_PORT, ADMIN_PORT, HEALTH_PORT), and so can the tool's slowness
+# (LATENCY, in seconds).
 set -euo pipefail
 
 how=${1:-probe}
@@ -26,7 +27,7 @@ fail() { printf 'FAILED: %s\n' "$*" >&2; tail -n 5 "$folder"/*.log >&2; exit 1; 
 clean() { for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$folder"; }
 trap clean EXIT
 
-up() { for _ in $(seq 200); do curl -sf -o "$folder/up" "$1" && return; sleep 0.1; done; fail "$1 does not answer"; }
+up() { for _ in $(seq 400); do curl -sf -o "$folder/up" "$1" && return; sleep 0.1; done; fail "$1 does not answer"; }
 start_proxy() {
   "${HOLDFAST:-holdfast}" proxy >>"$folder/proxy.log" 2>&1 &
   proxy=$!
@@ -50,16 +51,17 @@ unknown: {then: hold}
 POLICY
 fi
 
-say "The tool takes 4 s for a ticket; the sidecar stands in front of it"
-"${HOLDFAST:-holdfast}" simulate tools --listen "$tool" --audit "$folder/audit.jsonl" --latency 4 >"$folder/tool.log" 2>&1 &
+say "The tool takes ${LATENCY:=4} s for a ticket; the sidecar stands in front of it"
+"${HOLDFAST:-holdfast}" simulate tools --listen "$tool" --audit "$folder/audit.jsonl" --latency "$LATENCY" \
+  >"$folder/tool.log" 2>&1 &
 pids+=("$!")
 up "http://$tool/_tools/audit"
 start_proxy
 
-say "A caller asks for a ticket, and one second later: kill -9"
+say "A caller asks for a ticket, and as soon as the tool is at work on it: kill -9"
 call -o "$folder/lost" &
 pids+=("$!")
-sleep 1
+curl -s -m 60 -o "$folder/begun" "http://$tool/_tools/audit?arrivals=1"
 kill -9 "$proxy"
 wait "$proxy" 2>/dev/null || true
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.doctor import doctor
-from tests.redis_server import free_port, redis_server
+from tests.redis_server import held_port, redis_server
 
 DURABLE = ("--appendonly", "yes")
 
@@ -53,8 +53,10 @@ def test_server_that_may_evict_is_an_error_with_its_remedy_and_ends_with_1(tmp_p
 
 def test_replica_is_an_error_that_names_its_primary(tmp_path: Path) -> None:
     """Claims on a replica are refused or lost; the finding says whose replica it is."""
-    elsewhere = free_port()
-    with redis_server(tmp_path, *DURABLE, "--replicaof", "127.0.0.1", str(elsewhere)) as port:
+    with (
+        held_port() as elsewhere,
+        redis_server(tmp_path, *DURABLE, "--replicaof", "127.0.0.1", str(elsewhere)) as port,
+    ):
         ended = examine("--store", f"redis://127.0.0.1:{port}/0")
     assert ended.exit_code == 1
     assert severities(ended)["store-role"] == "error"
@@ -87,13 +89,13 @@ def test_server_that_wants_a_password_is_an_error(tmp_path: Path) -> None:
 
 def test_store_that_does_not_answer_ends_with_5_after_the_machine_was_shown() -> None:
     """What was found on this machine may be why, so it is printed before the command gives up."""
-    ended = examine("--store", f"redis://127.0.0.1:{free_port()}/0")
+    with held_port() as silent:
+        ended = examine("--store", f"redis://127.0.0.1:{silent}/0")
     assert ended.exit_code == 5
     assert severities(ended)["libraries"] == "ok"
     assert "cannot be reached" in ended.stderr
 
 
-@pytest.mark.timeout(3)
 def test_server_that_accepts_and_says_nothing_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listening port is not an answer: the deadline ends the wait."""
     monkeypatch.setattr("cli.checkup.redis_store.DEADLINE_S", 0.1)

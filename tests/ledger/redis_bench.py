@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ledger.store import StoreUnavailable
+from ledger.key import Ref
+from ledger.store import StoreUnavailable, Write, Written
 from ledger.stores.redis import RedisStore
 from tests.ledger.redis_relay import Relay, relay_to
 from tests.ledger.redis_server import RedisServer
@@ -19,6 +20,9 @@ RECORD = "holdfast:{acme/create_ticket}:record:op_1"
 REPLY = "holdfast:{acme/create_ticket}:reply:op_1"
 DUE = "holdfast:{acme/create_ticket}:due"
 """Where the usual operation's keys are."""
+
+SHORT_MS = 2_000
+"""A deadline that tests wait for the end of: short, and yet long enough on a busy machine for what does answer."""
 
 
 @contextlib.asynccontextmanager
@@ -37,6 +41,14 @@ async def relayed(server: RedisServer, deadline_ms: int = 5_000) -> AsyncIterato
     """Yield a started store whose only way to the server is a relay."""
     async with relay_to(server.path) as relay, store_on(f"redis://127.0.0.1:{relay.port}", deadline_ms) as store:
         yield store, relay
+
+
+async def written(store: RedisStore, ref: Ref, write: Write) -> bool:
+    """Say whether the store takes a write by now: a claim of what nobody else claims, sent again and again."""
+    with contextlib.suppress(StoreUnavailable):
+        assert await store.swap(ref, None, write) == Written()
+        return True
+    return False
 
 
 async def works(store: RedisStore) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 import redis
 
-from tests.redis_server import START_S, STOP_S, free_port
+from tests.redis_server import START_S, STOP_S, held_port
 
 PR_SET_PDEATHSIG = 1
 
@@ -81,7 +81,7 @@ class RedisServer:
 
     def ask(self, *command: str | bytes | int, password: str | None = None) -> Any:
         """Send one command past the store, and return the reply."""
-        with redis.Redis(unix_socket_path=self.path, socket_timeout=5, password=password) as client:
+        with redis.Redis(unix_socket_path=self.path, socket_timeout=30, password=password) as client:
             return client.execute_command(*command)
 
 
@@ -103,11 +103,11 @@ def running(binary: Path, *settings: str) -> Iterator[RedisServer]:
 def pair(binary: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
     """Yield a primary and its replica, which follows it. (Until its first acknowledgement, up to a second after it has
     the snapshot, nothing is streamed to it, though WAIT counts it already.)"""
-    port = str(free_port())
     quick = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
     with (
-        running(binary, "--port", port, *quick) as primary,
-        running(binary, "--replicaof", "127.0.0.1", port) as replica,
+        held_port() as port,
+        running(binary, "--port", str(port), *quick) as primary,
+        running(binary, "--replicaof", "127.0.0.1", str(port)) as replica,
     ):
         deadline = time.monotonic() + START_S
         with redis.Redis(unix_socket_path=primary.path, single_connection_client=True) as client:

@@ -74,7 +74,7 @@ class Storm:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             return
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             await asyncio.gather(*self._tasks)
 
     async def _call(self, caller: int) -> None:

@@ -161,7 +161,7 @@ async def test_closed_store_leaves_no_task_and_no_descriptor_behind(redis: Redis
     async def as_before() -> bool:
         return (len(asyncio.all_tasks()), len(list(DESCRIPTORS.iterdir()))) == (tasks, descriptors)
 
-    await eventually(as_before, within_s=2)
+    await eventually(as_before)
 
 
 async def test_store_that_was_not_started_is_unavailable() -> None:

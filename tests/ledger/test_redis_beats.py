@@ -8,10 +8,10 @@ import pytest
 
 from ledger.store import Beat, StoreUnavailable, Written
 from ledger.stores.redis import RedisStore
-from tests.ledger.redis_bench import RECORD, relayed, store_on, works
+from tests.ledger.redis_bench import RECORD, SHORT_MS, relayed, store_on, works
 from tests.ledger.redis_server import RedisServer, running
 from tests.ledger.store_bench import a_ref, a_write, eventually, put
-from tests.redis_server import any_server, free_port
+from tests.redis_server import any_server, held_port
 
 REFUSE_MS = 60_000
 COUNT = "holdfast:{memory}:beats:p_1"
@@ -39,7 +39,7 @@ async def refusing(store: RedisStore, process: str, acknowledged: int) -> bool:
 async def test_restart_from_an_old_snapshot_is_noticed_by_the_next_beat_of_any_process(redis: RedisServer) -> None:
     """The snapshot has a count, but a lower one. Who never beat before is told to refuse as well, until an operator
     accepts the loss."""
-    async with store_on(redis.url, 500) as mine, store_on(redis.url) as other:
+    async with store_on(redis.url, SHORT_MS) as mine, store_on(redis.url) as other:
         acknowledged = await beats(mine, 3)
         redis.ask("SAVE")
         acknowledged = (await mine.beat("p_1", acknowledged, REFUSE_MS)).count
@@ -71,7 +71,7 @@ async def test_flush_is_noticed_and_a_second_one_that_takes_the_refusal_with_it_
 @pytest.mark.fault(45)
 async def test_refusal_survives_a_restart_that_keeps_it(redis: RedisServer) -> None:
     """It ends by the server's clock, not with the server's process."""
-    async with store_on(redis.url, 500) as store:
+    async with store_on(redis.url, SHORT_MS) as store:
         await beats(store, 2)
         redis.ask("FLUSHALL")
         assert await refusing(store, "p_1", 2)
@@ -89,9 +89,12 @@ async def test_failover_to_a_replica_that_is_behind_lets_nothing_be_claimed_befo
     """A claim that met the old primary would be repeated on the new one, before the next beat: it is refused by the
     count that the connection itself compares, and so are later ones. Settlements pass. From the next beat on, refusing
     is the callers' business."""
-    port = str(free_port())
-    with running(any_server(), "--port", port) as primary, running(any_server()) as replica:
-        async with relayed(primary, deadline_ms=500) as (store, relay):
+    with (
+        held_port() as port,
+        running(any_server(), "--port", str(port)) as primary,
+        running(any_server()) as replica,
+    ):
+        async with relayed(primary, deadline_ms=SHORT_MS) as (store, relay):
             claim = a_write()
             await put(store, a_ref(), claim)
             acknowledged = await beats(store, 2)
@@ -179,7 +182,7 @@ async def test_foreign_value_at_a_count_is_not_taken_for_none(redis: RedisServer
 
 async def test_connection_that_dies_while_memory_is_compared_is_opened_again(redis: RedisServer) -> None:
     """What goes wrong then is told as an outage, and passes."""
-    async with store_on(redis.url, deadline_ms=300) as store:
+    async with store_on(redis.url, deadline_ms=SHORT_MS) as store:
         await beats(store, 1)
         redis.ask("DEL", COUNT)
         redis.ask("RPUSH", COUNT, "another's")

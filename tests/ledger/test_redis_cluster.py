@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import pytest
+import redis
 from redis.crc import key_slot
 
 from ledger.key import Ref
 from ledger.store import Beat, StoreUnavailable, UnfitStore, Written
 from ledger.stores.redis import RedisStore
 from ledger.stores.redis_cluster import RedisClusterStore
+from tests.ledger.redis_bench import SHORT_MS
 from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
 from tests.ledger.storm import Storm
-from tests.redis_server import any_server, free_port, system_server
+from tests.redis_server import START_S, any_server, held_port, system_server
 from tests.redis_topologies import Cluster, TcpServer, cluster, until
 
 MINUTE = 60_000
@@ -45,6 +48,21 @@ def system_nodes() -> Iterator[Cluster]:
     """Three primaries with a replica each, on Debian's Redis."""
     with cluster(system_server(), replicas=True) as made:
         yield made
+
+
+def _promote(replica: TcpServer) -> None:
+    """Return once a replica has become the primary. Where the other primaries' votes are late, it is asked again."""
+
+    def promoted() -> bool:
+        return bool(replica.ask("ROLE")[0] == b"master")
+
+    deadline = time.monotonic() + START_S
+    while not promoted():
+        assert time.monotonic() < deadline
+        with contextlib.suppress(redis.ResponseError):
+            replica.ask("CLUSTER", "FAILOVER")
+        with contextlib.suppress(AssertionError):
+            until(promoted, "the replica is promoted", within_s=6)  # an attempt has five seconds, says Redis
 
 
 async def answers(store: RedisClusterStore, ref: Ref) -> bool:
@@ -116,7 +134,7 @@ async def test_slot_on_the_move_is_waited_for_within_the_deadline(nodes: Cluster
     source, target = nodes.primaries[:2]
     ref = Ref(nodes.scope_at(source), "op_1")
     slot = key_slot(ref.scope.encode())
-    async with store_on(nodes, 20_000) as patient, store_on(nodes, 300) as hasty:
+    async with store_on(nodes, 40_000) as patient, store_on(nodes, 300) as hasty:
         await put(patient, ref, a_write())
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
         claim, later = a_write(), Ref(ref.scope, "op_2")
@@ -126,7 +144,7 @@ async def test_slot_on_the_move_is_waited_for_within_the_deadline(nodes: Cluster
         assert not claiming.done()
         source.ask("CLUSTER", "SETSLOT", slot, "STABLE")
         assert await claiming == Written()
-        assert (await there(hasty, later)).version == claim.version
+        assert (await there(patient, later)).version == claim.version
 
 
 @pytest.mark.fault(39)
@@ -173,7 +191,7 @@ async def test_primary_that_is_away_takes_its_own_scopes_with_it_and_no_others(n
     """Without a replica nobody steps in: its scopes are unavailable, by name, until it is back; all others go on, with
     new scopes, sweeps, heartbeats and starts. What it had not lost is no loss of memory."""
     dead, *living = nodes.primaries
-    async with store_on(nodes, 500) as store:
+    async with store_on(nodes, SHORT_MS) as store:
         for primary in nodes.primaries:
             await put(store, Ref(nodes.scope_at(primary), "op_1"), a_write(lease_ms=1))
         acknowledged = (await store.beat("p_1", 0, MINUTE)).count
@@ -194,7 +212,7 @@ async def test_primary_that_is_away_takes_its_own_scopes_with_it_and_no_others(n
         await eventually(others_are_swept)
         beat = await store.beat("p_1", acknowledged, MINUTE)
         assert beat.refusing_ms == 0
-        async with store_on(nodes, 500) as newcomer:
+        async with store_on(nodes, SHORT_MS) as newcomer:
             assert await answers(newcomer, Ref(nodes.scope_at(living[0]), "op_1"))
             assert not await answers(newcomer, gone)
             with pytest.raises(StoreUnavailable):
@@ -221,8 +239,8 @@ async def test_server_that_is_no_cluster_and_node_that_is_given_as_one_are_refus
     await store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.read(a_ref())
-    with pytest.raises(StoreUnavailable, match="no node of the cluster says"):
-        await RedisClusterStore(f"redis+cluster://127.0.0.1:{free_port()}").start()
+    with held_port() as silent, pytest.raises(StoreUnavailable, match="no node of the cluster says"):
+        await RedisClusterStore(f"redis+cluster://127.0.0.1:{silent}").start()
 
 
 @pytest.mark.system
@@ -231,13 +249,13 @@ async def test_primary_killed_under_load_is_replaced_and_the_other_shards_never_
     """Callers claim and settle on all three shards while one's primary is killed with -9: that shard goes on with its
     replica, and nobody on the others is told of anything. What is lost is found by its settlement."""
     scopes = tuple(system_nodes.scope_at(primary) for primary in system_nodes.primaries)
-    async with store_on(system_nodes, 1_000) as store:
+    async with store_on(system_nodes, SHORT_MS) as store:
         async with Storm(store, callers=18, scopes=scopes) as storm:
             await eventually(partial(storm.settled_more_than, 200))
             system_nodes.primaries[0].kill()
             await eventually(storm.met_an_outage)
-            await eventually(partial(answers, store, Ref(scopes[0], "op_probe")), within_s=20)
-            await eventually(partial(storm.settled_more_than, storm.settled + 200), within_s=20)
+            await eventually(partial(answers, store, Ref(scopes[0], "op_probe")))
+            await eventually(partial(storm.settled_more_than, storm.settled + 200))
         assert set(storm.outages) == {scopes[0]}
         assert {ref.scope for ref in storm.lost} <= {scopes[0]}
 
@@ -248,12 +266,11 @@ async def test_replica_that_was_promoted_by_hand_is_followed_by_the_calls_under_
     """A planned failover loses nothing: claims meet MOVED, and are acquired on the new primary with their versions."""
     primary, replica = system_nodes.primaries[0], system_nodes.replicas[0]
     scope = system_nodes.scope_at(primary)
-    async with store_on(system_nodes, 20_000) as store:
+    async with store_on(system_nodes, 40_000) as store:
         await put(store, Ref(scope, "op_0"), a_write())
         async with Storm(store, callers=10, scopes=(scope,)) as storm:
             await eventually(partial(storm.settled_more_than, 50))
-            await asyncio.to_thread(replica.ask, "CLUSTER", "FAILOVER")
-            await asyncio.to_thread(until, lambda: replica.ask("ROLE")[0] == b"master", "the replica is promoted")
+            await asyncio.to_thread(_promote, replica)
             await eventually(partial(storm.settled_more_than, storm.settled + 50))
         assert (storm.lost, storm.outages.total()) == ([], 0)
         await storm.check_all_is_kept()

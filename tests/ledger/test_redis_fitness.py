@@ -12,7 +12,7 @@ from ledger.store import EffectWrite, StoreUnavailable, UnfitStore
 from ledger.stores.redis import RedisStore
 from ledger.stores.redis_errors import RIGHTS
 from ledger.stores.redis_fitness import Facts, judge
-from tests.ledger.redis_bench import store_on
+from tests.ledger.redis_bench import SHORT_MS, store_on
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write, put
 
@@ -31,7 +31,7 @@ async def test_server_that_may_evict_is_refused_with_the_remedy(redis: RedisServ
 
 async def test_server_that_comes_back_ready_to_evict_gets_no_claims(redis: RedisServer) -> None:
     """Fitness is asked on every connection, not at start alone."""
-    async with store_on(redis.url, deadline_ms=200) as store:
+    async with store_on(redis.url, deadline_ms=SHORT_MS) as store:
         redis.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         redis.ask("CLIENT", "KILL", "TYPE", "normal")
         with pytest.raises(StoreUnavailable, match="may evict"):
@@ -55,7 +55,7 @@ async def test_what_persistence_can_lose_is_told_as_warnings(redis: RedisServer)
 async def test_user_with_few_rights_can_hold_claims(redis: RedisServer) -> None:
     """What the documentation says that a user needs is enough, without CONFIG; what is missing is told by name."""
     redis.ask("ACL", "SETUSER", "h", "on", ">pw", "resetchannels", *RIGHTS.split())
-    async with store_on(f"unix://h:pw@{redis.path}", 1_000) as store:
+    async with store_on(f"unix://h:pw@{redis.path}", SHORT_MS) as store:
         assert any("CONFIG" in warning or "appendonly" in warning for warning in store.warnings)
         told: asyncio.Queue[str] = asyncio.Queue()
         store.listen(told.put_nowait)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
-from ledger.key import Ref
 from ledger.store import EffectWrite, Held, Phase, Present, StoreUnavailable, Write, Written
-from ledger.stores.redis import RedisStore
 from tests.ledger.conftest import REDIS_KINDS
-from tests.ledger.redis_bench import RECORD, relayed, store_on
+from tests.ledger.redis_bench import RECORD, SHORT_MS, relayed, store_on, written
 from tests.ledger.redis_server import RedisServer, pair
 from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
 from tests.redis_server import any_server, system_server
@@ -29,9 +26,6 @@ def servers(request: pytest.FixtureRequest) -> Iterator[tuple[RedisServer, Redis
 
 PATIENT_MS = 60_000
 """A deadline that no test comes near: WAIT is given two fifths of it."""
-SHORT_MS = 2_500
-"""A deadline that tests see the end of. Its WAIT is a second: long enough for a replica that is there, however busy the
-machine."""
 
 
 def replicated(phase: Phase = "in_flight", replicas: int = 1, result: bytes | None = None) -> Write:
@@ -42,14 +36,6 @@ def replicated(phase: Phase = "in_flight", replicas: int = 1, result: bytes | No
 async def waited_for(primary: RedisServer) -> bool:
     """Say whether a connection of the primary's is in a WAIT."""
     return bool(primary.ask("INFO", "clients")["blocked_clients"] == 1)
-
-
-async def written(store: RedisStore, ref: Ref, write: Write) -> bool:
-    """Say whether the store takes a write by now; for one that it must not take otherwise than as asked."""
-    with contextlib.suppress(StoreUnavailable):
-        assert await store.swap(ref, None, write) == Written()
-        return True
-    return False
 
 
 @pytest.mark.fault(41)
@@ -115,7 +101,7 @@ async def test_repetition_on_another_connection_waits_for_the_first_write(
     word."""
     primary, replica = servers
     claim = replicated()
-    async with store_on(primary.url, deadline_ms=SHORT_MS) as one, store_on(primary.url, deadline_ms=500) as other:
+    async with store_on(primary.url, deadline_ms=SHORT_MS) as one, store_on(primary.url, deadline_ms=SHORT_MS) as other:
         replica.freeze()
         for store in (one, other, one):
             with pytest.raises(StoreUnavailable, match="0 of 1"):
@@ -127,7 +113,7 @@ async def test_repetition_on_another_connection_waits_for_the_first_write(
 async def test_more_replicas_than_there_are_is_refused(servers: tuple[RedisServer, RedisServer]) -> None:
     """Who asks for two is told of one; who asks for one at the same time is served."""
     primary, _ = servers
-    async with store_on(primary.url, deadline_ms=SHORT_MS) as store:
+    async with store_on(primary.url) as store:
         one, two = store.swap(a_ref(), None, replicated()), store.swap(a_ref("op_2"), None, replicated(replicas=2))
         answers = await asyncio.gather(one, two, return_exceptions=True)
         assert answers[0] == Written()

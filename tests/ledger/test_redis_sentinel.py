@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,13 +12,13 @@ from ledger.store import StoreUnavailable, Written
 from ledger.stores.redis import RedisStore
 from ledger.stores.redis_sentinel import Known, _understood
 from ledger.stores.redis_url import Place
-from tests.ledger.redis_bench import store_on, works
+from tests.ledger.redis_bench import SHORT_MS, store_on, works
 from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
 from tests.ledger.storm import Storm
-from tests.redis_server import any_server, free_port, system_server
+from tests.redis_server import any_server, held_port, system_server
 from tests.redis_topologies import MASTER, Watched, until, watched
 
-PATIENT_MS = 20_000
+PATIENT_MS = 40_000
 """A deadline that outlasts a failover: calls are repeated by themselves."""
 
 
@@ -37,6 +36,11 @@ def system_servers() -> Iterator[Watched]:
         yield running
 
 
+def _ordered(servers: Watched) -> bool:
+    """Order a failover; a Sentinel that has not heard of a good replica yet refuses (NOGOODSLAVE)."""
+    return bool(servers.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER))
+
+
 @pytest.mark.fault(40)
 async def test_failover_is_followed_with_the_calls_and_watches_under_way(servers: Watched) -> None:
     """The operator moves the primary: claims that are sent meanwhile are acquired on the new one, with their own
@@ -48,7 +52,7 @@ async def test_failover_is_followed_with_the_calls_and_watches_under_way(servers
         await put(store, a_ref("op_held"), held)
         await store.watch(a_ref("op_held"))
         before = servers.primary()
-        servers.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER)
+        await asyncio.to_thread(until, partial(_ordered, servers), "a Sentinel takes the order")
         claims = {f"op_{number}": a_write() for number in range(20)}
         claimed = [store.swap(a_ref(name), None, claim) for name, claim in claims.items()]
         assert await asyncio.gather(*claimed) == [Written()] * 20
@@ -56,6 +60,7 @@ async def test_failover_is_followed_with_the_calls_and_watches_under_way(servers
         for name, claim in claims.items():
             assert await store.swap(a_ref(name), None, claim) == Written()
             assert (await there(peer, a_ref(name))).version == claim.version
+        await store.watch(a_ref("op_held"))  # as who is told does: the first watch may be lost, as any late write
         while not told.empty():
             told.get_nowait()
         assert await peer.swap(a_ref("op_held"), held.version, a_write("completed")) == Written()
@@ -66,15 +71,13 @@ async def test_failover_is_followed_with_the_calls_and_watches_under_way(servers
 async def test_primary_that_stands_still_is_left_as_soon_as_the_sentinels_say_so(servers: Watched) -> None:
     """Its connections are as good as ever, to look at: a claim that waits there is sent to the next primary once there
     is one, long before its own deadline."""
-    async with store_on(servers.url, 60_000) as store:
+    async with store_on(servers.url, 90_000) as store:
         await put(store, a_ref("op_0"), a_write())
         primary = servers.primary()
         primary.freeze()
-        began = time.monotonic()
         claim = a_write()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(40):
             assert await store.swap(a_ref(), None, claim) == Written()
-        assert time.monotonic() - began < 30
         assert servers.primary() is not primary
         primary.thaw()
         assert (await there(store, a_ref())).version == claim.version
@@ -107,8 +110,8 @@ async def test_name_that_no_sentinel_knows_and_port_that_is_none_are_told_as_suc
     port = servers.primary().port
     with pytest.raises(StoreUnavailable, match="is none: give the Sentinels' addresses, their port is 26379"):
         await RedisStore(f"redis+sentinel://127.0.0.1:{port}/{MASTER}").start()
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        await RedisStore(f"redis+sentinel://127.0.0.1:{free_port()}/{MASTER}").start()
+    with held_port() as silent, pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await RedisStore(f"redis+sentinel://127.0.0.1:{silent}/{MASTER}").start()
 
 
 @pytest.mark.fault(49)
@@ -127,12 +130,12 @@ async def test_primary_killed_under_load_is_followed_and_acknowledged_writes_wit
     """Twenty callers claim and settle while the primary is killed with -9. All go on with their own versions, and what
     a replica had to have before it was acknowledged is there: every claim, every result."""
     with watched(system_server(), replicas=2) as servers:
-        async with store_on(servers.url, 1_000) as store:
+        async with store_on(servers.url, SHORT_MS) as store:
             async with Storm(store, callers=20, replicas=1) as storm:
                 await eventually(partial(storm.settled_more_than, 100))
                 servers.primary().kill()
                 await eventually(storm.met_an_outage)
-                await eventually(partial(storm.settled_more_than, storm.settled + 100), within_s=20)
+                await eventually(partial(storm.settled_more_than, storm.settled + 100))
             assert storm.lost == []
             await eventually(partial(works, store))
             await storm.check_all_is_kept()
@@ -161,7 +164,7 @@ async def test_failover_to_a_replica_that_is_behind_loses_calls_and_each_loss_is
         assert await store.swap(a_ref("op_early"), early.version, done) == Written()
         acknowledged = (await store.beat("p_1", acknowledged, 60_000)).count
         primary.kill()
-        await eventually(partial(works, store), within_s=20)
+        await eventually(partial(works, store))
         with pytest.raises(StoreUnavailable, match="lost memory: nothing is claimed for now"):
             await store.swap(a_ref("op_next"), None, a_write())
         assert await store.swap(a_ref("op_lost"), lost.version, a_write("completed")) is None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import socket
 import time
 from functools import partial
 
@@ -53,17 +56,24 @@ async def test_two_thousand_swaps_at_once_are_all_answered(redis: RedisServer) -
 @pytest.mark.fault(58)
 async def test_event_loop_blocked_longer_than_the_deadline_finds_its_replies(redis: RedisServer) -> None:
     """The server answered in time and it was us who did not look: the replies are taken, the connection stays."""
-    async with relayed(redis, deadline_ms=200) as (store, relay):
-        await put(store, a_ref(), a_write(record=b"there"))
-        before = len(relay.sent)
+    async with store_on(redis.url) as patient:
+        await put(patient, a_ref(), a_write(record=b"there"))
+    async with store_on(redis.url, deadline_ms=200) as store:
+        line = store._link._line
+        assert line is not None
+        redis.freeze()
         reading = asyncio.ensure_future(store.read(a_ref()))
-        while len(relay.sent) == before:  # noqa: ASYNC110 -- not a moment longer, so that the reply is still unread
-            await asyncio.sleep(0)
-        time.sleep(0.3)
+        over = time.monotonic() + 0.3
+        for _ in range(3):
+            await asyncio.sleep(0)  # until it is sent
+        redis.thaw()
+        with socket.socket(fileno=os.dup(line._transport.get_extra_info("socket").fileno())) as ours:
+            assert select.select([ours], [], [], 30)[0]  # until the reply is there, and nobody looks
+        time.sleep(max(0.0, over - time.monotonic()))
         standing = await reading
         assert standing is not None
         assert standing.record == b"there"
-        assert relay.opened == 1
+        assert store._link._line is line
 
 
 async def test_more_commands_than_may_be_under_way_are_refused(
@@ -89,8 +99,9 @@ async def test_more_commands_than_may_be_under_way_are_refused(
 @pytest.mark.parametrize("nonsense", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$5\r\nabcdefgh\r\n", b":1\r\n" * 3])
 async def test_server_that_talks_nonsense_is_unavailable(redis: RedisServer, nonsense: bytes) -> None:
     """Bytes that are not Redis's, or more replies than commands, end the connection: nobody gets what was not his."""
+    async with store_on(redis.url) as patient:
+        await put(patient, a_ref(), a_write())
     async with relayed(redis, deadline_ms=300) as (store, relay):
-        await put(store, a_ref(), a_write())
         relay.nonsense = nonsense
         results = await asyncio.gather(store.read(a_ref()), store.read(a_ref("op_2")), return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnavailable}

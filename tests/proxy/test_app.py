@@ -17,7 +17,7 @@ from tests.proxy.callers import ask, callers
 from tests.proxy.house import House, policy, policy_folder
 from tests.proxy.processes import until
 from tests.proxy.tools import Gate, Tool, says, waits
-from tests.redis_server import free_port, redis_server
+from tests.redis_server import held_port, redis_server
 from tests.tracked import ROOT
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nticket"
@@ -57,8 +57,10 @@ def test_store_that_turns_out_unfit_when_it_comes_back_is_told_and_asked_again(
     tmp_path: Path, policies: Path, tool: Tool
 ) -> None:
     """A server that may evict claims is not used, however late it is met: loudly not ready, until it is set right."""
-    port = free_port()
-    with processes.proxy(tmp_path / "p", policies, tool.url, f"redis://127.0.0.1:{port}/0", started=False) as proxy:
+    with (
+        held_port() as port,
+        processes.proxy(tmp_path / "p", policies, tool.url, f"redis://127.0.0.1:{port}/0", started=False) as proxy,
+    ):
         proxy.await_line("store.unreachable")
         settings = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
         with redis_server(tmp_path, *settings, port=port), redis.Redis(port=port) as server:
@@ -123,8 +125,10 @@ def _round_trips(proxy: processes.Proxy) -> float:
 
 def test_terminated_while_the_store_was_never_reached_ends_at_once(tmp_path: Path, policies: Path, tool: Tool) -> None:
     """Nothing is owed to anybody yet."""
-    store = f"redis://127.0.0.1:{free_port()}/0"
-    with processes.proxy(tmp_path / "p", policies, tool.url, store, started=False) as proxy:
+    with (
+        held_port() as port,
+        processes.proxy(tmp_path / "p", policies, tool.url, f"redis://127.0.0.1:{port}/0", started=False) as proxy,
+    ):
         proxy.await_line("store.unreachable")
         house = House(proxy, tool)
         assert ask(house.port, house.call("r")).problem == "store-unavailable"

@@ -24,7 +24,7 @@ from tests.proxy.house import policy, policy_folder
 from tests.proxy.namespace import Cable, namespace
 from tests.proxy.processes import Proxy, until
 from tests.proxy.tools import Execution, Script, Tool, Wire
-from tests.redis_server import free_port, redis_server, system_server
+from tests.redis_server import held_port, redis_server, system_server
 
 SECONDS = 600.0 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 20.0
 CALLERS = 6
@@ -161,8 +161,8 @@ def scripts_of(tool: Tool, effects: Effects) -> list[bytes]:
 class Redis:
     """A Redis that writes everything down at once, so that a crash of it forgets nothing."""
 
-    def __init__(self, folder: Path, *addresses: str) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int, *addresses: str) -> None:
+        self.port = port
         self._folder = folder
         self._settings = ("--appendonly", "yes", "--appendfsync", "always", "--protected-mode", "no",
                           "--bind", "127.0.0.1", *addresses)  # fmt: skip
@@ -226,7 +226,7 @@ def fleet(folder: Path) -> Iterator[tuple[Fleet, Redis, Cable, Tool]]:
         space = stack.enter_context(namespace(cables=2))
         inner, outer = space.cables  # to the ledger, and to callers and the tool
         tool = stack.enter_context(tools.tool(outer.ours))
-        redis = Redis(folder, inner.ours)
+        redis = Redis(folder, stack.enter_context(held_port()), inner.ours)
         redis.start()
         stack.callback(redis.stop)
         policies = policy_folder(folder / "policies", POLICIES)

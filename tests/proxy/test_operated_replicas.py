@@ -16,10 +16,10 @@ from tests.proxy import processes
 from tests.proxy.callers import Answer
 from tests.proxy.conftest import RedisDatabase
 from tests.proxy.house import House, policy, policy_folder
-from tests.proxy.processes import until
+from tests.proxy.processes import PATIENCE_S, until
 from tests.proxy.test_replicas import Pair, running
 from tests.proxy.tools import Gate, Tool, waits
-from tests.redis_server import free_port, redis_server
+from tests.redis_server import held_port, redis_server
 
 REFUSED = (503, "refused", "store-unavailable")
 RULING = {
@@ -33,7 +33,7 @@ def post(house: House, path: str, told: Any) -> Any:
         f"http://127.0.0.1:{house.proxy.admin_port}{path}", data=json.dumps(told).encode(),
         headers={"Content-Type": "application/json"},
     )  # fmt: skip
-    with urllib.request.urlopen(asked, timeout=10) as answer:
+    with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
         return json.load(answer)
 
 
@@ -102,10 +102,10 @@ def test_flush_has_both_proxies_refuse_until_an_operator_accepts_at_one_of_them(
 @pytest.mark.fault(45)
 def test_restart_from_an_old_snapshot_has_both_proxies_refuse(tmp_path: Path, tool: Tool) -> None:
     """A call that ran after the snapshot is unknown to the server: it does not run again."""
-    port = free_port()
-    server = contextlib.ExitStack()
+    server, held = contextlib.ExitStack(), contextlib.ExitStack()
+    port = held.enter_context(held_port())
     server.enter_context(redis_server(tmp_path, port=port))
-    with server, running(tmp_path, tool, f"redis://127.0.0.1:{port}/0") as pair:
+    with held, server, running(tmp_path, tool, f"redis://127.0.0.1:{port}/0") as pair:
         with redis.Redis(port=port) as client:
             client.save()
         assert asked(pair.one, "after-the-snapshot")[0] == 200
@@ -122,9 +122,9 @@ def test_process_with_a_tail_open_stops_at_once(tmp_path: Path, policies: Path) 
     """Whoever follows the log gets the rest of it, and an end."""
     with processes.proxy(tmp_path / "p", policies, "http://127.0.0.1:9", processes.sqlite_url(tmp_path)) as proxy:
         url = f"http://127.0.0.1:{proxy.admin_port}/v1/events"
-        with urllib.request.urlopen(url, timeout=10) as tail:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as tail:
             tail.readline()
             proxy.process.terminate()
             rest = tail.read()
-        assert proxy.wait(5) == 0
+        assert proxy.wait() == 0
         assert b"proxy.draining" in rest
