@@ -33,7 +33,7 @@ def ends(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
     """Run the command where it is expected to end by itself."""
     command = [sys.executable, "-m", "cli.main", "proxy", *arguments]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=variables, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=variables, timeout=120)
 
 
 def given(policies: Path, *more: str) -> list[str]:
@@ -242,7 +242,7 @@ def test_admin_port_of_a_process_asks_for_the_token_in_its_file(tmp_path: Path, 
     ) as proxy:
         url = f"http://127.0.0.1:{proxy.admin_port}/v1/operations"
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(url, timeout=10)
+            urllib.request.urlopen(url, timeout=60)
         asked = urllib.request.Request(url, headers={"Authorization": "Bearer s3cret"})
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             assert json.load(answer) == {"operations": [], "cursor": ""}

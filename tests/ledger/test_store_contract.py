@@ -181,7 +181,7 @@ async def test_watcher_is_told_of_the_next_swap(bench: StoreBench) -> None:
     assert standing is not None
     assert standing.version == claim.version
     assert await bench.peer.swap(a_ref(), claim.version, a_write("completed")) == Written()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await told.get() == a_ref().operation
 
 
@@ -191,7 +191,7 @@ async def test_watch_where_nothing_stands_is_told_of_the_claim(bench: StoreBench
     bench.store.listen(told.put_nowait)
     assert await bench.store.watch(a_ref()) is None
     await put(bench.peer, a_ref(), a_write())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await told.get() == a_ref().operation
 
 
@@ -232,7 +232,7 @@ async def test_listener_may_use_the_store(bench: StoreBench) -> None:
     await bench.store.watch(a_ref())
     claim = a_write()
     await put(bench.peer, a_ref(), claim)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         standing = await seen.get()
         await asyncio.gather(*tasks)
     assert standing is not None

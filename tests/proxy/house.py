@@ -20,7 +20,7 @@ from tests.proxy.tools import Execution, Script, Tool
 POLICIES = """
 apiVersion: holdfast.dev/v1
 kind: Defaults
-timeouts: {connect: 1s, upstream: 20s, hold: 15s, late: 20s}
+timeouts: {connect: 5s, upstream: 60s, hold: 60s, late: 60s}
 retry: {attempts: 1}
 ---
 {act}
@@ -31,11 +31,11 @@ timeouts: {hold: 150ms}
 ---
 # Its time is soon over, and it is listened to for long.
 {quick}
-timeouts: {connect: 300ms, upstream: 350ms, hold: 10s}
+timeouts: {connect: 900ms, upstream: 1s, hold: 20s}
 ---
 # Its time is soon over, and it is not listened to for long.
 {deaf}
-timeouts: {connect: 300ms, upstream: 350ms, hold: 500ms, late: 200ms}
+timeouts: {connect: 900ms, upstream: 1s, hold: 500ms, late: 200ms}
 ---
 {small}
 result: {maxBody: 1KiB}
@@ -73,7 +73,7 @@ result: {auditId: "header:X-Ticket", maxBody: 1KiB}
 ---
 {observed}
 mode: observe
-timeouts: {connect: 300ms, upstream: 350ms, hold: 5s, late: 20s}
+timeouts: {connect: 900ms, upstream: 1s, hold: 5s, late: 60s}
 result: {maxBody: 1KiB}
 limits: {requestBody: 1KiB}
 key: {tenant: header:X-Tenant-Id}
@@ -101,11 +101,11 @@ upstream: {url: "https://127.0.0.1:{tool_port}"}
 ---
 {search}
 effect: read
-timeouts: {connect: 1s, upstream: 20s}
+timeouts: {connect: 5s, upstream: 60s}
 ---
 {glance}
 effect: read
-timeouts: {connect: 300ms, upstream: 350ms, hold: 0s}
+timeouts: {connect: 900ms, upstream: 1s, hold: 0s}
 """
 
 
@@ -129,7 +129,9 @@ def policies_text(**ports: int) -> str:
 def policy_folder(folder: Path, text: str) -> Path:
     """Write policies to a folder of their own and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tools.yaml").write_text(text)
+    written = folder.with_suffix(".new")
+    written.write_text(text)
+    written.replace(folder / "tools.yaml")  # whole or not at all: somebody may be watching
     return folder
 
 

@@ -22,16 +22,24 @@ from typing import Any, Literal, TypeVar
 
 from tests.tracked import ROOT
 
-STOP_S = 10.0
-PATIENCE_S = 40.0
+STOP_S = 40.0
+PATIENCE_S = 60.0
 """How long a condition may take to come true on a busy machine. Only a test that fails waits for as long."""
 
-BOOT = """
-import ctypes, signal
+DEADLINE, POLL = "UNDER_TEST_STORE_DEADLINE_MS", "UNDER_TEST_POLL_S"
+HASTY_MS, PATIENT_MS = 1_000, 10_000
+"""The store's deadline: as it is, and for tests that are not about it, where a disk that takes a second is no news."""
+
+BOOT = f"""
+import ctypes, os, signal
 try:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # a test run that is killed takes its proxies with it
 except (OSError, AttributeError):
     pass
+from ledger.stores.open import open_store
+open_store.__kwdefaults__["deadline_ms"] = int(os.environ.get("{DEADLINE}", {HASTY_MS}))
+import proxy.watch
+proxy.watch.POLL_S = float(os.environ.get("{POLL}", proxy.watch.POLL_S))
 from cli.main import main
 main()
 """
@@ -57,9 +65,12 @@ def until(probe: Callable[[], Found | Literal[False] | None], what: str = "", pa
 
 class Proxy:
     """One `holdfast proxy` process. `folder` takes its output; `arguments` are those of the command; `within` is a
-    command that starts another, such as `ip netns exec NAME`."""
+    command that starts another, such as `ip netns exec NAME`; `deadline_ms` is what its store is given; without `polls`
+    it hears of what others do when it is told, or not at all."""
 
-    def __init__(self, folder: Path, *arguments: str, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, within: Sequence[str] = (), deadline_ms: int = HASTY_MS, polls: bool = True
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
         command = [
@@ -76,11 +87,12 @@ class Proxy:
             "127.0.0.1:0",
             *arguments,
         ]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), DEADLINE: str(deadline_ms)}
+        if not polls:
+            environment[POLL] = "3600"
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._from, self._err_from = out.tell(), err.tell()
-            self.process = subprocess.Popen(
-                command, stdout=out, stderr=err, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
-            )
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment)
         self.pid = self.process.pid
 
     @property
@@ -191,14 +203,24 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxy(
-    folder: Path, policies: Path, upstream: str, store: str, *arguments: str, started: bool = True
+    folder: Path,
+    policies: Path,
+    upstream: str,
+    store: str,
+    *arguments: str,
+    started: bool = True,
+    hasty: bool = False,
+    polls: bool = True,
 ) -> Iterator[Proxy]:
-    """Run a proxy with the shortest lease there is; yield it once it is ready unless `started` is False.
+    """Run a proxy; yield it once it is ready unless `started` is False.
 
+    `hasty` is for tests that wait until a lease has lapsed or the store has not answered: that is the shortest lease
+    and the usual deadline. All others have more of both than a busy machine can use up.
     It is killed in the end, whatever the test did to it.
     """
-    given = ["--policies", str(policies), "--upstream", upstream, "--store", store, "--lease", "3s", *arguments]
-    process = Proxy(folder, *given)
+    lease, deadline_ms = ("3s", HASTY_MS) if hasty else ("30s", PATIENT_MS)
+    given = ["--policies", str(policies), "--upstream", upstream, "--store", store, "--lease", lease, *arguments]
+    process = Proxy(folder, *given, deadline_ms=deadline_ms, polls=polls)
     try:
         if started:
             process.await_line("proxy.started")

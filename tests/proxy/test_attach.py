@@ -265,7 +265,7 @@ def test_deferred_call_is_followed_to_its_result(house: House) -> None:
     again = house.ask(run, ("Prefer", "respond-async, wait=0"))
     assert again.said == (202, "unknown", "")
     gate.open()
-    done = attach_to(house, operation_of(run), run, query="?wait=30")
+    done = attach_to(house, operation_of(run), run, query="?wait=60")
     assert done.said == (200, "replayed", "")
     assert done.get("Idempotent-Replayed") == "true"
     head = attach_to(house, operation_of(run), run, method="HEAD")
@@ -280,7 +280,7 @@ def test_deferred_call_without_a_wait_is_held_as_long_as_the_policy_holds(house:
     data = house.call(run, ("Prefer", "respond-async"), tool="brief", script=waits(gate))
     assert ask(house.port, data).said == (202, "unknown", "")
     gate.open()
-    assert attach_to(house, operation_of(run, tool="brief"), run, query="?wait=10").status == 200
+    assert attach_to(house, operation_of(run, tool="brief"), run, query="?wait=60").status == 200
     assert house.ask(house.run(), ("Prefer", "respond-async")).said == (200, "executed", "")
 
 
@@ -346,7 +346,7 @@ def test_patience_may_be_said_as_it_is_elsewhere(house: House) -> None:
     run, gate = house.run(), Gate()
     assert house.ask(run, ("Prefer", "respond-async, wait=0"), script=waits(gate)).status == 202
     with house.caller() as caller:
-        named = (("X-Run-Id", run), ("X-Tool-Call-Id", "call-1"), ("Prefer", "wait=30"))
+        named = (("X-Run-Id", run), ("X-Tool-Call-Id", "call-1"), ("Prefer", "wait=60"))
         caller.send(request(f"/_holdfast/operations/{operation_of(run)}", *named, method="GET"))
         gate.open()
         assert caller.answer().status == 200

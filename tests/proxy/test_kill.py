@@ -39,7 +39,7 @@ class Mortal:
     def life(self, *, store: str = "", upstream: str = "") -> Iterator[House]:
         """Run it once."""
         given = (self._policies, upstream or self.tool.url, store or self._store)
-        with processes.proxy(self._folder / "proxy", *given) as proxy:
+        with processes.proxy(self._folder / "proxy", *given, hasty=True) as proxy:
             yield House(proxy, self.tool)
 
     def ask_after(self, data: bytes) -> Answer:

@@ -151,10 +151,10 @@ def test_reader_that_has_stopped_does_not_stop_the_process(pipe: Pipe) -> None:
 
     thread = threading.Thread(target=asyncio.run, args=(story(),))
     thread.start()
-    went_on = passed.wait(5)
+    went_on = passed.wait(30)
     if not went_on:
         pipe.read()
-    thread.join(10)
+    thread.join(60)
     assert went_on, "the event loop stood still for a reader"
     assert [line["number"] for line in lines(b"".join(read))] == list(range(1, 100))
 

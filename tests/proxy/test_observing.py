@@ -112,7 +112,7 @@ def test_late_answer_is_the_callers_own(house: House) -> None:
         return bool(house.proxy.lines("request", run_id=run, would=word))
 
     with house.caller() as caller:
-        caller.send(house.call(run, ACME, ("Prefer", "wait=1"), tool="observed", script=waits(gate, MADE)))
+        caller.send(house.call(run, ACME, ("Prefer", "wait=60"), tool="observed", script=waits(gate, MADE)))
         gate.await_reached()
         until(lambda: said("unknown"))
         gate.open()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -45,20 +44,18 @@ def asked(house: House, run: str) -> tuple[int, str, str]:
 def test_caller_held_at_one_proxy_gets_the_ruling_made_at_the_other_at_once(
     tmp_path: Path, tool: Tool, database: RedisDatabase
 ) -> None:
-    """While the first still listens for the tool's reply; the reply, when it comes, is a conflict and changes
-    nothing."""
+    """By a wake-up, while the first still listens for the tool's reply; the reply, when it comes, is a conflict and
+    changes nothing."""
     gate = Gate()
-    with running(tmp_path, tool, database.url) as pair:
+    with running(tmp_path, tool, database.url, polls=False) as pair:
         run = pair.one.run()
         first = pair.one.ask(run, tool="quick", script=waits(gate))
         assert first.said == (504, "unknown", "outcome-unknown")
         with pair.one.caller() as held:
             held.send(pair.one.call(run, tool="quick"))
             until(lambda: pair.one.proxy.metric("holdfast_store_duration_seconds_count", op="watch") > 0, "it listens")
-            start = time.monotonic()
             ruled = post(pair.other, f"/v1/operations/{first.get('Holdfast-Operation')}/resolve", RULING)
             answer: Answer = held.answer()
-            assert time.monotonic() - start < 1.5, "sooner than the poll that backs the wake-up"
         assert ruled["state"] == "completed"
         assert (answer.status, answer.json()) == (201, {"id": "tkt_1"})
         gate.open()

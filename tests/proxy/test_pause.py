@@ -26,8 +26,8 @@ def test_frozen_owner_is_called_unknown_and_its_late_truth_is_taken(
     """While it stands still the other proxy tells unknown, to the one call and to the other; once it goes on, the reply
     that it had all along completes the record for everybody, and a call that was lost stays unknown."""
     with (
-        processes.proxy(tmp_path / "1", policies, tool.url, database.url) as frozen,
-        processes.proxy(tmp_path / "2", policies, tool.url, database.url) as awake,
+        processes.proxy(tmp_path / "1", policies, tool.url, database.url, hasty=True) as frozen,
+        processes.proxy(tmp_path / "2", policies, tool.url, database.url, hasty=True) as awake,
     ):
         owner, other, gates = House(frozen, tool), House(awake, tool), (Gate(), Gate())
         data = owner.call("r", script=waits(gates[0], says(REPLY)))
@@ -59,8 +59,8 @@ def test_frozen_owner_that_waits_on_takes_its_lease_up_again(
 ) -> None:
     """A tool that is still at work when the process goes on is awaited; its reply is the late truth."""
     with (
-        processes.proxy(tmp_path / "1", policies, tool.url, database.url) as frozen,
-        processes.proxy(tmp_path / "2", policies, tool.url, database.url) as awake,
+        processes.proxy(tmp_path / "1", policies, tool.url, database.url, hasty=True) as frozen,
+        processes.proxy(tmp_path / "2", policies, tool.url, database.url, hasty=True) as awake,
     ):
         owner, other, gate = House(frozen, tool), House(awake, tool), Gate()
         data = owner.call("r", script=waits(gate, says(REPLY)))
@@ -85,7 +85,7 @@ def test_frozen_owner_that_waits_on_takes_its_lease_up_again(
 
 def test_frozen_process_alone_takes_up_where_it_stood(tmp_path: Path, policies: Path, tool: Tool) -> None:
     """With a ledger of its own nobody else could call it unknown; its own sweep may, and the reply ends that."""
-    with processes.proxy(tmp_path / "1", policies, tool.url, processes.sqlite_url(tmp_path)) as proxy:
+    with processes.proxy(tmp_path / "1", policies, tool.url, processes.sqlite_url(tmp_path), hasty=True) as proxy:
         house, gate = House(proxy, tool), Gate()
         data = house.call("r", script=waits(gate, says(REPLY)))
         with house.caller() as first:

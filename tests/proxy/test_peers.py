@@ -54,14 +54,14 @@ def test_slow_tool_is_not_run_again_when_its_lease_would_have_expired(
 ) -> None:
     """The tool takes longer than the lock lives. There: the lock expired, and the next attempt ran beside the first."""
     gate = Gate()
-    with processes.proxy(tmp_path / "p", policies, tool.url, database.url) as proxy:
+    with processes.proxy(tmp_path / "p", policies, tool.url, database.url, "--lease", "6s", hasty=True) as proxy:
         house = House(proxy, tool)
         data = house.call("r", script=waits(gate))
         with house.caller() as first, house.caller() as second:
             first.send(data)
             gate.await_reached()
-            # Renewals come each third of a lease of 3 s: after five of them it would be over.
-            until(lambda: proxy.metric("holdfast_store_duration_seconds_count", op="renew") >= 5)
+            # Renewals come each third of a lease: after four of them it would be over.
+            until(lambda: proxy.metric("holdfast_store_duration_seconds_count", op="renew") >= 4)
             second.send(data)
             gate.open()
             answers = [first.answer(), second.answer()]

@@ -73,7 +73,8 @@ def test_regenerated_call_is_one_ticket_and_its_caller_gets_it(lasting: House) -
         lasting.proxy.await_line("effect.duplicate", action="replay")
         gate.open()
         answer = restarted.answer()
-    assert (answer.status, answer.json(), answer.outcome) == (201, {"id": "INC-55102"}, "joined")
+    assert (answer.status, answer.json()) == (201, {"id": "INC-55102"})
+    assert answer.outcome in {"joined", "replayed"}  # it came while the first was at work, or a moment later
     again = [ask(lasting.port, data) for data in (first, second)]
     assert [one.outcome for one in again] == ["replayed", "replayed"]
     assert {one.body for one in again} == {answer.body}

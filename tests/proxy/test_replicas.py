@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from tests.proxy.house import House, policy, policy_folder, unaccepting
 from tests.proxy.processes import until
 from tests.proxy.tools import Gate, Script, Tool, ends_after, says, waits
 
-LEASE_S = 3.0
 REPLY = b"HTTP/1.1 200 OK\r\nX-Kept: yes\r\nContent-Length: 6\r\n\r\nticket"
 POLICIES = (
     policy("act", "limits: {waitersPerKey: 1000}")
-    + policy("quick", "timeouts: {connect: 300ms, upstream: 350ms, hold: 10s, late: 20s}")
+    + policy("quick", "timeouts: {connect: 900ms, upstream: 1s, hold: 30s, late: 60s}")
     + policy("narrow", "limits: {inFlight: 2}")
 )
 
@@ -41,12 +39,18 @@ class Pair:
 
 
 @contextlib.contextmanager
-def running(folder: Path, tool: Tool, url: str) -> Iterator[Pair]:
+def running(
+    folder: Path, tool: Tool, url: str, *arguments: str, hasty: bool = False, polls: bool = True
+) -> Iterator[Pair]:
     """Run two proxies on one ledger."""
     policies = policy_folder(folder / "policies", POLICIES)
     with contextlib.ExitStack() as stack:
         started = [
-            stack.enter_context(processes.proxy(folder / name, policies, tool.url, url, started=False))
+            stack.enter_context(
+                processes.proxy(
+                    folder / name, policies, tool.url, url, *arguments, started=False, hasty=hasty, polls=polls
+                )
+            )
             for name in ("1", "2")
         ]
         for proxy in started:
@@ -56,17 +60,17 @@ def running(folder: Path, tool: Tool, url: str) -> Iterator[Pair]:
 
 @pytest.fixture
 def pair(tmp_path: Path, tool: Tool, database: RedisDatabase) -> Iterator[Pair]:
-    """Two proxies of the test's own."""
-    with running(tmp_path, tool, database.url) as both:
+    """Two proxies of the test's own, with a short lease."""
+    with running(tmp_path, tool, database.url, hasty=True) as both:
         yield both
 
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory, redis_port: int) -> Iterator[Pair]:
-    """Two proxies that outlive their tests."""
+    """Two proxies that outlive their tests. They hear of each other by wake-ups alone."""
     with (
         tools.tool() as tool,
-        running(tmp_path_factory.mktemp("pair"), tool, f"redis://127.0.0.1:{redis_port}/999") as both,
+        running(tmp_path_factory.mktemp("pair"), tool, f"redis://127.0.0.1:{redis_port}/999", polls=False) as both,
     ):
         yield both
 
@@ -91,15 +95,12 @@ def test_second_attempt_at_the_other_proxy_joins_and_gets_the_same_bytes(lasting
         gate.await_reached()
         second.send(data)
         await_joined(lasting.other, before)
-        opened = time.monotonic()
         gate.open()
         executed, joined = first.answer(), second.answer()
-        took_s = time.monotonic() - opened
     assert (executed.outcome, joined.outcome) == ("executed", "joined")
     assert executed.body == joined.body == b"ticket"
     assert executed.get("X-Kept") == joined.get("X-Kept") == "yes"
     assert executed.get("Holdfast-Operation") == joined.get("Holdfast-Operation")
-    assert took_s < 1.5  # it was told, and did not find out by polling
     assert ask(lasting.other.port, data).outcome == "replayed"
     assert len(lasting.tool.executions(run)) == 1
 
@@ -241,32 +242,33 @@ def test_killed_owner_is_noticed_by_the_other_proxy_within_lease_and_sweep(pair:
         pair.tool.await_executions("nobody asks")
         second.send(data)
         await_joined(pair.other, 0)
-        killed = time.monotonic()
         pair.one.proxy.kill()
         told = second.answer()
         assert told.said == (502, "unknown", "outcome-unknown")
         until(lambda: pair.other.proxy.metric("holdfast_unknown_operations", tool="act") == 2)
-        assert time.monotonic() - killed < LEASE_S + LEASE_S / 3 + 3  # and a busy machine
     assert ask(pair.other.port, data).said == ask(pair.other.port, alone).said == (409, "unknown", "outcome-unknown")
     gate.open()
     assert len(pair.tool.executions("r")) == len(pair.tool.executions("nobody asks")) == 1
 
 
 @pytest.mark.fault(6)
-def test_lease_of_a_slow_tool_is_renewed_for_as_long_as_it_takes(pair: Pair) -> None:
+def test_lease_of_a_slow_tool_is_renewed_for_as_long_as_it_takes(
+    tmp_path: Path, tool: Tool, database: RedisDatabase
+) -> None:
     """A forward that takes longer than its lease never looks dead to the other proxy."""
     gate = Gate()
-    data = pair.one.call("r", script=waits(gate, says(REPLY)))
-    with pair.one.caller() as first, pair.other.caller() as second:
-        first.send(data)
-        gate.await_reached()
-        second.send(data)
-        # Renewals come each third of a lease: with five of them more than a lease is over.
-        until(lambda: pair.one.proxy.metric("holdfast_store_duration_seconds_count", op="renew") >= 5)
-        assert not pair.other.proxy.lines("lease.lapsed")
-        gate.open()
-        assert (first.answer().outcome, second.answer().outcome) == ("executed", "joined")
-    assert len(pair.tool.executions("r")) == 1
+    with running(tmp_path, tool, database.url, "--lease", "6s", hasty=True) as pair:
+        data = pair.one.call("r", script=waits(gate, says(REPLY)))
+        with pair.one.caller() as first, pair.other.caller() as second:
+            first.send(data)
+            gate.await_reached()
+            second.send(data)
+            # Renewals come each third of a lease: with four of them more than a lease is over.
+            until(lambda: pair.one.proxy.metric("holdfast_store_duration_seconds_count", op="renew") >= 4)
+            assert not pair.other.proxy.lines("lease.lapsed")
+            gate.open()
+            assert (first.answer().outcome, second.answer().outcome) == ("executed", "joined")
+    assert len(tool.executions("r")) == 1
 
 
 def test_joiners_of_another_proxys_calls_take_no_place_in_flight(lasting: Pair) -> None:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 """No script and no wait of a test lasts longer; what does has failed."""
 
 RESET = struct.pack("ii", 1, 0)

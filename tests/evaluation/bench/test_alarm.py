@@ -29,7 +29,7 @@ class Bell:
 
     async def until_rung(self) -> None:
         """Wait, but not for ever."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.rung.wait()
 
 

@@ -131,7 +131,7 @@ def ends_after(data: bytes, *, reset: bool = False) -> Script:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop run until `condition` holds. Raises TimeoutError when that takes absurdly long."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 -- what is waited for sets no event
             await asyncio.sleep(0.001)
 
