@@ -14,6 +14,8 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from tests.effort import LONGER
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -23,9 +25,13 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 # there to look further. Deadlines are off because a busy machine is not a bug; pytest's own time-out catches hangs.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile(
-    "nightly", deadline=None, max_examples=10_000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "longer",
+    deadline=None,
+    max_examples=100 * LONGER,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.load_profile("default" if LONGER == 1 else "longer")
 
 
 def pytest_asyncio_loop_factories(

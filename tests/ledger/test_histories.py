@@ -8,7 +8,6 @@ and, once everything has come to rest, what they must be.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ClassVar, TypeVar
 
@@ -30,6 +29,7 @@ from ledger.records import Alias, Completed, Free, InFlight, Record, Unknown
 from policies.model import Retry, Timeouts
 from proxy.answer import Answer
 from proxy.forward import Lost, NotSent, Replied
+from tests.effort import LONGER, TIMEOUT_S
 from tests.ledger.grounds import Ground, MemoryGround, RedisGround, SqliteGround
 from tests.ledger.redis_server import RedisServer
 from tests.proxy.elsewhere import another_loop
@@ -44,7 +44,6 @@ ANSWERED_WITHIN_S = 45.0
 """No caller waits longer: connecting, the tool's time, and the store's."""
 
 SWEPT_WITHIN_S = 15 + 6
-NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
 class Asked(Struct):
@@ -345,7 +344,7 @@ def searched(ground: Ground, examples: int) -> None:
     run_state_machine_as_test(
         OnThisGround,
         settings=settings(
-            max_examples=examples * 40 if NIGHTLY else examples,
+            max_examples=examples * LONGER,
             stateful_step_count=30,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
@@ -360,21 +359,24 @@ def there() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.mark.fault(55, 57)
-@pytest.mark.timeout(3_600 if NIGHTLY else 60)
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_on_memory_breaks_an_invariant() -> None:
     """Two replicas on the memory store."""
     searched(MemoryGround(), 60)
 
 
 @pytest.mark.fault(55, 57)
-@pytest.mark.timeout(3_600 if NIGHTLY else 60)
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_on_sqlite_breaks_an_invariant(there: asyncio.AbstractEventLoop) -> None:
     """Two guards over one SQLite file, which really goes to disk."""
     searched(SqliteGround(there), 12)
 
 
 @pytest.mark.fault(55, 57)
-@pytest.mark.timeout(3_600 if NIGHTLY else 60)
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_on_redis_breaks_an_invariant(there: asyncio.AbstractEventLoop, shared_redis: RedisServer) -> None:
     """Two processes' connections to one server, woken by its messages."""
     searched(RedisGround(there, shared_redis), 12)

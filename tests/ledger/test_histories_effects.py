@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Literal, TypeVar
@@ -35,6 +34,7 @@ from ledger.store import Held, Present, Written
 from ledger.transitions import Changed, alias, apply, claim, resend
 from ledger.writes import write_of
 from policies.model import ResultRules, Verdict
+from tests.effort import LONGER, TIMEOUT_S
 from tests.ledger.effect_grounds import Ground, OnMemory, OnRedis, OnSqlite
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write
@@ -49,7 +49,6 @@ HOLD = EffectHold("e1", WINDOW_MS)
 RULES = ResultRules(retention_ms=10 * WINDOW_MS, remember_ms=20 * WINDOW_MS)
 LEASE_MS = 15 * 60_000
 """Longer than an example takes in real time: a lease lapses when a rule says so."""
-NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
 class Attempt(Struct):
@@ -370,25 +369,28 @@ def searched(on: Ground, examples: int) -> None:
     run_state_machine_as_test(
         OnThisGround,
         settings=settings(
-            max_examples=examples * 40 if NIGHTLY else examples, stateful_step_count=40,
+            max_examples=examples * LONGER, stateful_step_count=40,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )  # fmt: skip
 
 
-@pytest.mark.timeout(3_600 if NIGHTLY else 60)
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_memory_breaks_the_model() -> None:
     """On the memory store."""
-    searched(OnMemory(), 500)
+    searched(OnMemory(), 250)
 
 
-@pytest.mark.timeout(3_600 if NIGHTLY else 60)
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_sqlite_breaks_the_model() -> None:
     """On a file."""
     searched(OnSqlite(), 25)
 
 
-@pytest.mark.timeout(3_600 if NIGHTLY else 60)
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_redis_breaks_the_model(shared_redis: RedisServer) -> None:
     """On a server."""
     searched(OnRedis(shared_redis), 20)

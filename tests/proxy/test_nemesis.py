@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import random
 import signal
 import threading
@@ -18,6 +17,7 @@ from typing import Literal
 
 import pytest
 
+from tests.effort import LONGER
 from tests.proxy import tools
 from tests.proxy.history import Attempt, check
 from tests.proxy.house import policy, policy_folder
@@ -26,7 +26,7 @@ from tests.proxy.processes import Proxy, until
 from tests.proxy.tools import Execution, Script, Tool, Wire
 from tests.redis_server import held_port, redis_server, system_server
 
-SECONDS = 600.0 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 20.0
+SECONDS = min(600.0, 20.0 * LONGER)
 CALLERS = 6
 KEYS_AT_A_TIME = 4
 TOLD_MIN = 300
@@ -255,6 +255,7 @@ def fleet(folder: Path) -> Iterator[tuple[Fleet, Redis, Cable, Tool]]:
 
 
 @pytest.mark.system
+@pytest.mark.search
 @pytest.mark.timeout(SECONDS + 180)
 def test_what_callers_are_told_is_true_whatever_breaks(tmp_path: Path) -> None:
     """Kills, pauses beyond the lease, a crashing Redis and a partition: at most one execution of each key, and for each
