@@ -36,6 +36,10 @@ LEASES_OF_DEADLINE = 3
     "--admin-token-file", type=click.Path(exists=True, dir_okay=False), help="Bearer token that it asks for, in a file."
 )
 @click.option("--store", default="", metavar="URL", help=f"{KINDS}.  [default: sqlite, ./holdfast.db]")
+@click.option(
+    "--store-password-file", type=click.Path(exists=True, dir_okay=False),
+    help="Password for a Redis store, in a file; read at each login.",
+)  # fmt: skip
 @click.option("--lease", type=Duration(), default="15s", show_default=True, help="How soon a dead owner is noticed.")
 @click.option("--grace", type=Duration(), default="110s", show_default=True, help="On SIGTERM, for forwards to finish.")
 @click.option(
@@ -54,8 +58,8 @@ LEASES_OF_DEADLINE = 3
 )  # fmt: skip
 def proxy(
     policies: str, upstream: str, listen: tuple[str, int], health: tuple[str, int], admin: tuple[str, int],
-    admin_token_file: str | None, store: str, lease: int, grace: int, drain_accept: int, log_level: str,
-    log_key_file: str | None, encryption_key_files: tuple[str, ...],
+    admin_token_file: str | None, store: str, store_password_file: str | None, lease: int, grace: int,
+    drain_accept: int, log_level: str, log_key_file: str | None, encryption_key_files: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Guard the tools behind UPSTREAM: each call is forwarded once, however often it is asked for.
 
@@ -76,7 +80,7 @@ def proxy(
     )  # fmt: skip
     if admin_token_file is not None:
         _check_token(admin_token_file)
-    opened = _checked(upstream, store or f"sqlite://{quote(str(Path('holdfast.db').absolute()))}")
+    opened = _checked(upstream, store or f"sqlite://{quote(str(Path('holdfast.db').absolute()))}", store_password_file)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, opened))
@@ -111,13 +115,13 @@ def _encryption_keys(paths: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def _checked(upstream: str, store: str) -> Store:
+def _checked(upstream: str, store: str, password_file: str | None) -> Store:
     """Return the store, which is not connected to yet; a URL without sense is a usage error like any other."""
     option = "--upstream"
     try:
         parse_origin(upstream)
         option = "--store"
-        return open_store(store)
+        return open_store(store, password_file=password_file)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 

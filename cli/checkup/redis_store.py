@@ -1,7 +1,7 @@
 """A Redis or Valkey server as a place for claims: what it may evict, what it forgets, whom it obeys, how fast it is.
 
 Read-only: `INFO`, `TIME`, `PING` and, where allowed, `CONFIG GET`. redis-py is told not to retry, so that what is
-measured is one round trip.
+measured is one round trip. Which servers a URL leads to is `redis_servers`'s business.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from msgspec.structs import replace
 
 from cli.checkup.finding import Finding, error, ok, warning
+from cli.checkup.redis_servers import servers_of
 from cli.exits import Unreachable
-
-DEADLINE_S = 2.0
-"""Twice the proxy's store deadline: slower than this is as good as away."""
+from ledger.store import StoreUnavailable
+from ledger.stores.redis_url import Topology, parse
 
 ROUND_TRIPS = 50
 MEDIAN_MAX_MS = 5.0
@@ -33,30 +32,40 @@ OLDEST = (6, 2)
 Info = Mapping[str, Any]
 
 
-def examine_redis(url: str) -> list[Finding]:
-    """Look at the server behind `url`; raises `Unreachable` if there is none, or it does not answer in time."""
+def examine_redis(url: str, password_file: str | None = None) -> list[Finding]:
+    """Look at the servers behind `url`, which makes sense; `password_file` is the one from the command line. Raises
+    `Unreachable` if there is none, or one does not answer in time."""
     place = urlsplit(url)
     shown = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"  # without user, password and options
+    parsed = parse(url, password_file)
     try:
-        with contextlib.closing(_client(url)) as client:
-            info: Info = client.info()
-            findings = [ok("store", f"{shown} answers"), *judge(info, _config(client, "appendfsync"))]
-            return [*findings, skew(client), latency(client)]
+        with contextlib.ExitStack() as stack:
+            servers = servers_of(parsed, stack)
+            findings = [ok("store", f"{shown} answers"), *servers.findings]
+            for where, client in servers.clients:
+                found = _examine_server(client, parsed.topology)
+                if parsed.topology == "cluster":
+                    found = [replace(finding, message=f"{where}: {finding.message}") for finding in found]
+                findings += found
+            return findings
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as refused:
         return [error("store", f"{shown} refuses us: {refused}", "check user, password and ACL (INFO, TIME, EVALSHA)")]
-    except redis.RedisError as away:
+    except StoreUnavailable as unread:
+        return [error("store", str(unread), "see that the file is there, and readable by who runs Holdfast")]
+    except (redis.RedisError, OSError) as away:
         raise Unreachable(f"{shown} cannot be reached: {away}") from away
 
 
-def _client(url: str) -> Any:
-    # Any: redis-py's commands are typed as "a value or an awaitable of one", whichever client they belong to.
-    options: dict[str, Any] = {"socket_timeout": DEADLINE_S, "socket_connect_timeout": DEADLINE_S}
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
+def _examine_server(client: Any, topology: Topology) -> list[Finding]:
+    info: Info = client.info()
+    return [*judge(info, _config(client, "appendfsync"), topology), skew(client), latency(client)]
 
 
-def judge(info: Info, append_fsync: str | None) -> list[Finding]:
+def judge(info: Info, append_fsync: str | None, topology: Topology = "single") -> list[Finding]:
     """Judge what `INFO` tells. `append_fsync` is None where `CONFIG GET` is not allowed."""
-    return [version(info), mode(info), role(info), eviction(info), memory(info), persistence(info, append_fsync)]
+    return [
+        version(info), mode(info, topology), role(info), eviction(info), memory(info), persistence(info, append_fsync),
+    ]  # fmt: skip
 
 
 def version(info: Info) -> Finding:
@@ -67,12 +76,13 @@ def version(info: Info) -> Finding:
     return ok("store-version", f"{name} {told}")
 
 
-def mode(info: Info) -> Finding:
-    """One server: neither a Sentinel, which holds no data, nor a member of a cluster, which holds a part of it."""
+def mode(info: Info, topology: Topology = "single") -> Finding:
+    """What the URL says that it is: a Sentinel holds no data, and a member of a cluster a part of it."""
     told = info.get("redis_mode", info.get("server_mode", "standalone"))
-    if told == "standalone":
-        return ok("store-mode", "a single server")
-    return error("store-mode", f"this is a {told} node", "give the URL of a single primary")
+    if told != ("cluster" if topology == "cluster" else "standalone"):
+        remedy = "redis+sentinel:// names Sentinels, redis+cluster:// a cluster, redis:// a single primary"
+        return error("store-mode", f"this is a {told} node", f"give the URL that says so: {remedy}")
+    return ok("store-mode", "a node of a cluster" if topology == "cluster" else "a single server")
 
 
 def role(info: Info) -> Finding:

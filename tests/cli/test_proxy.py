@@ -87,6 +87,22 @@ def test_secret_in_a_store_url_is_never_printed(tmp_path: Path, policies: Path) 
     assert "s3cret" not in ended.stderr
 
 
+@pytest.mark.fault(49)
+def test_store_whose_password_is_in_a_file_is_used(tmp_path: Path, policies: Path) -> None:
+    """The command line, which everybody on the machine can read, names the file alone. A store without passwords takes
+    none."""
+    secret = tmp_path / "password"
+    secret.write_text("r1ght\n")
+    with tools.tool() as tool, redis_server(tmp_path, "--requirepass", "r1ght") as port:
+        more, store = ("--store-password-file", str(secret)), f"redis://127.0.0.1:{port}/0"
+        with processes.proxy(tmp_path / "p", policies, tool.url, store, *more) as proxy:
+            assert House(proxy, tool).ask("r").outcome == "executed"
+            assert b"r1ght" not in Path(f"/proc/{proxy.pid}/cmdline").read_bytes()
+    ended = ends(tmp_path, *given(policies, *more))
+    assert ended.returncode == 2
+    assert "--store-password-file" in ended.stderr
+
+
 @pytest.mark.parametrize("option", ["--listen", "--health", "--admin"])
 def test_address_in_use_is_a_conflict(tmp_path: Path, policies: Path, option: str) -> None:
     """Somebody else was there first: exit code 4, with the address."""
