@@ -11,7 +11,8 @@
 
 An unknown one that is to be probed and that nobody listens for has a lease as well, which runs out when the next probe
 is due. The effect key is held without end by what is in flight or unknown, for its window by a success, and by nothing
-else (design 2.2).
+else (design 2.2). A conflict that is noted on a completed record restarts nothing: its effect key is not touched, and
+its result has what is left of its retention; that it is remembered for longer costs nothing.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ def write_of(
     match record:
         case InFlight():
             return Write(version, data, "in_flight", lease_ms=lease_ms, effect=effect, replicas=replicas)
+        case Completed() if (noted_ms := _noted_ms(record)) is not None:
+            kept_ms = None if result is None else max(1, rules.retention_ms - noted_ms)
+            return Write(
+                version, data, "completed", result=result, result_ms=kept_ms, forget_ms=rules.remember_ms,
+                replicas=replicas,
+            )  # fmt: skip
         case Completed():
             kept_ms = None if result is None else rules.retention_ms
             return Write(
@@ -61,6 +68,12 @@ def write_of(
             return Write(version, data, "alias", forget_ms=rules.remember_ms, replicas=replicas)
         case _ as never:
             assert_never(never)
+
+
+def _noted_ms(record: Completed) -> int | None:
+    """Return how long after its completion a conflict was noted in the record, if that is all that is new in it."""
+    last = record.history[-1] if record.history else None
+    return max(0, last.at_ms - record.completed_ms) if last is not None and last.what == "conflict" else None
 
 
 def _lease(record: Unknown, lease_ms: int) -> int | None:

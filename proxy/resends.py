@@ -36,6 +36,9 @@ PAUSE_MS_MAX = 60_000
 DOUBLED_MAX = 16
 """Times that a pause is doubled; more makes no difference, and large numbers."""
 
+RETRY_AFTER_DIGITS = 10
+"""A number of seconds with as many is none that anybody means."""
+
 LOOK_S = 5.0
 """How long one waits without a look around: a wake-up can be lost, and the process may be told to stop."""
 
@@ -77,11 +80,23 @@ def may_by(arrival: Arrival, record: Unknown, now_ms: int) -> bool:
 
 
 def pause_s(execution: Execution, record: Unknown) -> float:
-    """Return the pause between the end of a record's last attempt and the next."""
+    """Return the pause between the end of a record's last attempt and the next: the back-off, or what the tool asked
+    for in its answer to us if that is longer, up to the longest back-off."""
     retry = execution.arrival.policy.retry
     aged_ms = min(PAUSE_MS_MAX, (record.since_ms - record.created_ms) // PATIENCE)
     retry = replace(retry, backoff_max_ms=max(retry.backoff_max_ms, aged_ms))
-    return execution.works.backoff_s(retry, min(record.attempt, DOUBLED_MAX))
+    asked_ms = retry_after_ms(execution.outcome) if record.token == execution.token else 0
+    pause = execution.works.backoff_s(retry, min(record.attempt, DOUBLED_MAX))
+    return max(pause, min(asked_ms, retry.backoff_max_ms) / 1_000)
+
+
+def retry_after_ms(outcome: Outcome | None) -> int:
+    """Return for how long a reply asks to be left alone (RFC 9110, 10.2.3), 0 if it does not say. A date is not heeded:
+    it would compare two clocks."""
+    if not isinstance(outcome, Replied):
+        return 0
+    told = next((value for name, value in outcome.headers if name.lower() == b"retry-after"), b"").strip()
+    return int(told) * 1_000 if told.isdigit() and len(told) < RETRY_AFTER_DIGITS else 0
 
 
 class Resend:

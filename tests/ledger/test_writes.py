@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from ledger.records import Completed, decode
+from ledger.records import Completed, Event, decode
 from ledger.store import EffectWrite, Write
 from ledger.writes import SHARED_MS, write_of
 from policies.model import ResultRules
@@ -54,6 +54,20 @@ def test_result_is_kept_as_long_as_its_state_says(state: str) -> None:
 def test_what_brought_nothing_has_no_result(state: str) -> None:
     """What has not ended has no reply yet, and what only points to another operation has none of its own."""
     assert write(state, RESULT).result is None
+
+
+def test_conflict_that_is_noted_restarts_neither_retention_nor_window() -> None:
+    """The result has what is left, a millisecond at least; the effect key is not touched. A later event is one of its
+    own again."""
+    done = replace(completed(), effect=HOLD)
+    lines = done.history
+    for after_ms, left_ms in ((0, 1_000), (400, 600), (5_000, 1), (-70, 1_000)):
+        noted = replace(done, history=(*lines, Event(done.completed_ms + after_ms, "conflict", "t9", "500 final")))
+        made = write_of(noted, "v1", RULES, LEASE_MS, RESULT)
+        assert (made.result_ms, made.forget_ms, made.effect) == (left_ms, 5_000, None)
+        assert write_of(noted, "v1", RULES, LEASE_MS).result_ms is None
+        other = replace(noted, history=(*noted.history, Event(done.completed_ms + 1, "joined")))
+        assert write_of(other, "v1", RULES, LEASE_MS, RESULT).result_ms == 1_000
 
 
 def test_unknown_is_never_forgotten() -> None:

@@ -52,6 +52,7 @@ class Honouring:
         self.usual = Fate.FINE
         self.works_s = 0.05
         self.status = 201
+        self.headers: Headers = JSON
         self.executions: Counter[str] = Counter()
         self.done: dict[str, bytes] = {}
         self.at: list[float] = []
@@ -72,7 +73,7 @@ class Honouring:
     def reply(self, key: str) -> Replied:
         """Answer by key."""
         if key not in self.done:
-            return Replied(409, b"", JSON, b'{"error": "at work"}', "length")
+            return Replied(409, b"", self.headers, b'{"error": "at work"}', "length")
         return Replied(self.status, b"", JSON, self.done[key], "length")
 
 
@@ -107,7 +108,7 @@ class HonouringForward:
         if fate is Fate.LOST_ON_THE_WAY:
             return Lost("reset")
         if fate is Fate.BROKEN:
-            return Replied(502, b"", JSON, b"{}", "length")
+            return Replied(502, b"", tool.headers, b"{}", "length")
         task = tool.act(key)
         if task is not None:
             self._tasks.add(task)

@@ -20,6 +20,7 @@ RETRIED = replace(
     RESENT, retry=Retry(attempts=3, on=("not-sent", "lost", "5xx"), backoff_base_ms=200, backoff_max_ms=2_000),
     unknown=UnknownRules(),
 )  # fmt: skip
+IMPATIENT = replace(RESENT, timeouts=replace(RESENT.timeouts, upstream_ms=1_000))
 LOSSES = [fate for fate in Fate if fate not in {Fate.FINE, Fate.REFUSED}]
 
 
@@ -73,6 +74,31 @@ async def test_409_to_a_resend_means_still_running_and_is_never_an_answer() -> N
             upstream_ms=1_000))))  # fmt: skip
         assert given.status == 201
         assert len(tool.at) > 4
+        await once(story, tool)
+
+
+@pytest.mark.parametrize(
+    ("told", "gap_s"), [(b"1", 1.0), (b"3600", 2.0), (b"Fri, 27 Nov 2026 12:00:00 GMT", 0.15), (b"-1", 0.15)]
+)
+@pytest.mark.parametrize("fate", [Fate.BROKEN, Fate.LOST_ON_THE_WAY_BACK])
+@in_virtual_time
+async def test_tool_that_asks_for_time_is_given_it_up_to_the_longest_back_off(
+    fate: Fate, told: bytes, gap_s: float
+) -> None:
+    """`Retry-After` of a 502, or of a 409 that means *still running*; a date would compare clocks, and is not
+    heeded."""
+    async with world() as story:
+        tool = ready(story)
+        tool.headers = (*tool.headers, (b"retry-after", told))
+        tool.works_s = 30.0
+        tool.fates.extend([fate, Fate.BROKEN])
+        asked = story.a.ask(resent(policy=IMPATIENT))
+        await until(29)
+        gaps = [after - before for before, after in itertools.pairwise(tool.at)]
+        first = 1 if fate is Fate.LOST_ON_THE_WAY_BACK else 0  # that one's loss said nothing
+        assert gap_s <= gaps[first] < gap_s + 0.5
+        await asked
+        await until(60)
         await once(story, tool)
 
 

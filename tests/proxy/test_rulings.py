@@ -168,6 +168,24 @@ async def test_late_truth_after_a_ruling_is_shouted_about_and_not_applied() -> N
 
 
 @in_virtual_time
+async def test_late_truth_that_changes_nothing_keeps_the_result_for_no_longer() -> None:
+    """Its retention goes on from the ruling; what is noted beside it does not begin it anew."""
+    async with world() as now:
+        now.tool.will(Prompted())
+        assert told(await now.a.answer())[:2] == (504, "outcome-unknown")
+        await ruled(now, now.b, EXECUTED, TICKET)
+        await asyncio.sleep(50)
+        now.tool.prompt(arrival().ref.operation, Answers(body=b'{"id": "tkt_2"}'))
+        await asyncio.sleep(540)
+        assert now.a.count("holdfast_late_conflicts_total", tool="create_ticket") == 1
+        for left in (True, False):
+            standing = await now.store.read(arrival().ref)
+            assert standing is not None
+            assert (standing.result is not None) is left
+            await asyncio.sleep(20)
+
+
+@in_virtual_time
 async def test_ruling_that_was_wrong_is_found_out_by_the_late_reply_and_the_second_forward_stands() -> None:
     """The operator was wrong: that is a conflict, said loudly, and the second forward's result stands."""
     async with world() as now:
