@@ -115,7 +115,7 @@ class Prober:
             nobody = Probed(
                 applied=False, free=False, next_ms=None, detail="no policy says how to ask", token=record.token
             )  # fmt: skip
-            await self._note(ref, standing, nobody, ResultRules())
+            await self._note(ref, standing, nobody, ResultRules(), 0)
             return
         waited_ms = probing.waited_ms + probing.next_ms
         policy = ruled[0]
@@ -158,7 +158,7 @@ class Prober:
                 digest=finding.digest, audit_id=finding.audit_id, head=head_of(kept.headers, len(kept.body)),
                 token=begun.record.token,
             )  # fmt: skip
-            told = await self._note(ref, begun, event, policy.result, results.encode(kept))
+            told = await self._note(ref, begun, event, policy.result, policy.replicas, results.encode(kept))
             self._works.remember(told, kept, policy)
             return
         free = isinstance(finding, NotApplied) and _may_free(probe, policy, waited_ms)
@@ -166,16 +166,18 @@ class Prober:
         event = Probed(
             applied=False, free=free, next_ms=next_ms, detail=finding.detail, token=begun.record.token
         )  # fmt: skip
-        await self._note(ref, begun, event, policy.result)
+        await self._note(ref, begun, event, policy.result, policy.replicas)
 
     async def _note(
-        self, ref: Ref, standing: Standing, event: Probed, rules: ResultRules, stored: bytes | None = None
-    ) -> Record | None:
-        """Swap a finding in; what somebody else wrote meanwhile goes first, and is judged anew."""
-        told = await self._swap("probed", ref, standing, event, rules, stored)
+        self, ref: Ref, standing: Standing, event: Probed, rules: ResultRules, replicas: int,
+        stored: bytes | None = None,
+    ) -> Record | None:  # fmt: skip
+        """Swap a finding in, which `replicas` must have; what somebody else wrote meanwhile goes first, and is judged
+        anew."""
+        told = await self._swap("probed", ref, standing, event, rules, stored, replicas)
         if told is None:
             now = await self._works.books.read(ref)
-            told = None if now is None else await self._swap("probed", ref, now, event, rules, stored)
+            told = None if now is None else await self._swap("probed", ref, now, event, rules, stored, replicas)
         if told is None:
             return None
         call = told.record.call
@@ -188,7 +190,7 @@ class Prober:
 
     async def _swap(
         self, op: str, ref: Ref, standing: Standing, event: Asking | Probed, rules: ResultRules,
-        stored: bytes | None = None,
+        stored: bytes | None = None, replicas: int = 0,
     ) -> Standing | None:  # fmt: skip
         """Apply `event` to what stands there; return what stands from then on, or None if nothing came of it."""
         change = transitions.apply(standing.record, event, self._works.now_ms())
@@ -196,7 +198,9 @@ class Prober:
             return None
         # While it stays unknown, a reply that settled nothing stays beside it for those who joined it elsewhere.
         beside = standing.stored if isinstance(change.record, Unknown) else stored
-        answer = await self._works.books.swap(op, ref, standing.version, change.record, rules, stored=beside)
+        answer = await self._works.books.swap(
+            op, ref, standing.version, change.record, rules, stored=beside, replicas=replicas
+        )
         return Standing(answer, change.record, beside, None) if isinstance(answer, str) else None
 
 

@@ -9,9 +9,11 @@ from typing import Protocol
 from ledger.store import Store
 from ledger.stores.memory import MemoryStore
 from ledger.stores.redis import RedisStore
+from ledger.stores.redis_cluster import RedisClusterStore
 from ledger.stores.sqlite import SqliteStore
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import SteppedClock
+from tests.redis_topologies import Cluster
 
 
 class Ground(Protocol):
@@ -60,6 +62,22 @@ class OnRedis:
         """See `Ground.open`."""
         self._server.ask("FLUSHALL")
         return RedisStore(self._server.url, deadline_ms=10_000), None
+
+    def over(self) -> None:
+        """See `Ground.over`."""
+
+
+class OnCluster:
+    """Three primaries, emptied for each example; their clock is real."""
+
+    def __init__(self, nodes: Cluster) -> None:
+        self._nodes = nodes
+
+    def open(self) -> tuple[Store, SteppedClock | None]:
+        """See `Ground.open`."""
+        for primary in self._nodes.primaries:
+            primary.ask("FLUSHALL")
+        return RedisClusterStore(self._nodes.url, deadline_ms=10_000), None
 
     def over(self) -> None:
         """See `Ground.over`."""

@@ -35,9 +35,11 @@ from ledger.transitions import Changed, alias, apply, claim, resend
 from ledger.writes import write_of
 from policies.model import ResultRules, Verdict
 from tests.effort import LONGER, TIMEOUT_S
-from tests.ledger.effect_grounds import Ground, OnMemory, OnRedis, OnSqlite
+from tests.ledger.effect_grounds import Ground, OnCluster, OnMemory, OnRedis, OnSqlite
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write
+from tests.redis_server import any_server
+from tests.redis_topologies import cluster
 
 T = TypeVar("T")
 R = TypeVar("R", InFlight, Unknown)
@@ -394,3 +396,11 @@ def test_no_history_of_effects_on_sqlite_breaks_the_model() -> None:
 def test_no_history_of_effects_on_redis_breaks_the_model(shared_redis: RedisServer) -> None:
     """On a server."""
     searched(OnRedis(shared_redis), 20)
+
+
+@pytest.mark.search
+@pytest.mark.timeout(TIMEOUT_S)
+def test_no_history_of_effects_on_a_cluster_breaks_the_model() -> None:
+    """On three primaries: the keys that are written in one step share a slot."""
+    with cluster(any_server()) as nodes:
+        searched(OnCluster(nodes), 10)

@@ -1,4 +1,4 @@
-"""Effect keys on the stores that last: the same stories over SQLite and over Redis, as two processes see them."""
+"""Effect keys on the stores that last: the same stories over SQLite, Redis and a cluster, as two processes see them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from ledger.records import Alias, Completed
 from ledger.store import Store
 from ledger.stores.redis import RedisStore
+from ledger.stores.redis_cluster import RedisClusterStore
 from ledger.stores.sqlite import SqliteStore
 from tests.proxy.conftest import RedisDatabase
 from tests.proxy.elsewhere import Elsewhere, another_loop
@@ -20,13 +21,22 @@ from tests.proxy.rows import EXECUTED, JOINED, REPLAYED
 from tests.proxy.scripted import Answers, Cuts, Refuses
 from tests.proxy.virtual import run, until
 from tests.proxy.world import EPOCH_MS, World, told
+from tests.redis_server import any_server
+from tests.redis_topologies import Cluster, cluster
 
 X1, X2, X3 = "call_X1", "call_X2", "call_X3"
 Stores = Callable[[], tuple[Store, Store]]
 Story = Callable[[World], Coroutine[None, None, None]]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    """A cluster of three primaries."""
+    with cluster(any_server()) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     """A store, empty and not started, as two processes see it."""
     with another_loop() as there:
@@ -37,6 +47,14 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
                     SqliteStore(str(tmp_path / "ledger.db"), deadline_ms=20_000, clock=clock_ms_of()), there
                 )
                 return one, one
+        elif request.param == "cluster":
+            primaries: Cluster = request.getfixturevalue("nodes")
+            for primary in primaries.primaries:
+                primary.ask("FLUSHALL")
+
+            def opened() -> tuple[Store, Store]:
+                one, other = (Elsewhere(RedisClusterStore(primaries.url, deadline_ms=10_000), there) for _ in range(2))
+                return one, other
         else:
             database: RedisDatabase = request.getfixturevalue("database")
 

@@ -13,6 +13,7 @@ from policies.model import UnknownRules
 from tests.proxy.gate import Wrong
 from tests.proxy.lookup import PROBE, PROBED, Lookup, probed, probing
 from tests.proxy.scripted import Answers, Cuts, Hangs
+from tests.proxy.test_execution_store import Watched
 from tests.proxy.virtual import in_virtual_time, now, settled, until
 from tests.proxy.world import World, field, told, world
 
@@ -47,6 +48,21 @@ async def test_lost_reply_is_found_by_a_probe_and_replayed() -> None:
         assert isinstance(record, Completed)
         assert (record.source, story.tool.executed) == ("probe", 1)
         assert story.a.count("holdfast_probes_total", tool="create_ticket", result="applied") == 1
+
+
+@pytest.mark.fault(41)
+@in_virtual_time
+async def test_what_a_probe_finds_asks_for_the_replicas_that_the_policy_names() -> None:
+    """It ends the call like the tool's own reply; that somebody is about to ask may be forgotten."""
+    policy, store = replace(PROBED, replicas=2), Watched()
+    async with world(store) as story:
+        for process in (story.a, story.b):
+            probing(process, Lookup(), policy)
+        story.tool.will(Cuts(acts=True))
+        await story.a.answer(probed(policy=policy))
+        assert (await story.a.answer(probed(policy=policy))).status == 200
+    written = [(phase, replicas) for phase, replicas in store.asked if phase != "in_flight"]
+    assert written == [("unknown", 2), ("unknown", 0), ("completed", 2)]
 
 
 @pytest.mark.fault(22)
