@@ -32,7 +32,7 @@ def test_call_in_the_middle_of_which_the_sidecar_is_killed_is_one_ticket_in_the_
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST")}
     environment |= {"HOLDFAST": str(command), "PYTHONPATH": str(ROOT)}
     if how == "probe":
-        environment["LATENCY"] = "10"  # on a busy machine it takes a while to look before the probe has found it
+        environment["LATENCY"] = "15"  # on a busy machine it takes a while to look before the probe has found it
     with contextlib.ExitStack() as stack:
         environment |= {name: str(stack.enter_context(held_port())) for name in PORTS}
         ended = subprocess.run([WALK, how], env=environment, capture_output=True, text=True, check=False, timeout=170)

@@ -41,6 +41,8 @@ from tests.ledger.store_bench import a_ref, a_write
 from tests.redis_server import any_server
 from tests.redis_topologies import cluster
 
+pytestmark = [pytest.mark.search, pytest.mark.timeout(TIMEOUT_S)]
+
 T = TypeVar("T")
 R = TypeVar("R", InFlight, Unknown)
 Then = Literal["observe", "hold", "replay", "refuse"]
@@ -377,29 +379,21 @@ def searched(on: Ground, examples: int) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.search
-@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_memory_breaks_the_model() -> None:
     """On the memory store."""
     searched(OnMemory(), 250)
 
 
-@pytest.mark.search
-@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_sqlite_breaks_the_model() -> None:
     """On a file."""
     searched(OnSqlite(), 25)
 
 
-@pytest.mark.search
-@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_redis_breaks_the_model(shared_redis: RedisServer) -> None:
     """On a server."""
     searched(OnRedis(shared_redis), 20)
 
 
-@pytest.mark.search
-@pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_of_effects_on_a_cluster_breaks_the_model() -> None:
     """On three primaries: the keys that are written in one step share a slot."""
     with cluster(any_server()) as nodes:
