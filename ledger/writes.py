@@ -42,14 +42,12 @@ def write_of(
     match record:
         case InFlight():
             return Write(version, data, "in_flight", lease_ms=lease_ms, effect=effect, replicas=replicas)
-        case Completed() if (noted_ms := _noted_ms(record)) is not None:
-            kept_ms = None if result is None else max(1, rules.retention_ms - noted_ms)
-            return Write(
-                version, data, "completed", result=result, result_ms=kept_ms, forget_ms=rules.remember_ms,
-                replicas=replicas,
-            )  # fmt: skip
         case Completed():
             kept_ms = None if result is None else rules.retention_ms
+            if record.history and record.history[-1].what == "conflict":  # that is all that is new in it
+                effect = None
+                if kept_ms is not None:
+                    kept_ms = max(1, kept_ms - max(0, record.history[-1].at_ms - record.completed_ms))
             return Write(
                 version, data, "completed", result=result, result_ms=kept_ms, forget_ms=rules.remember_ms,
                 effect=effect, replicas=replicas,
@@ -68,12 +66,6 @@ def write_of(
             return Write(version, data, "alias", forget_ms=rules.remember_ms, replicas=replicas)
         case _ as never:
             assert_never(never)
-
-
-def _noted_ms(record: Completed) -> int | None:
-    """Return how long after its completion a conflict was noted in the record, if that is all that is new in it."""
-    last = record.history[-1] if record.history else None
-    return max(0, last.at_ms - record.completed_ms) if last is not None and last.what == "conflict" else None
 
 
 def _lease(record: Unknown, lease_ms: int) -> int | None:
