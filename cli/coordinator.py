@@ -38,6 +38,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--policies", type=click.Path(), help="The sidecar's folder of policies: which tools only read.")
 @click.option("--listen", type=Address(), default="127.0.0.1:8110", show_default=True, help="The API, and probes.")
 @click.option("--store", default="", metavar="URL", help=f"{KINDS}.  [default: sqlite, ./coordinator.db]")
+@click.option("--store-password-file", type=FILE, help="Password for a Redis store, in a file; read at each login.")
 @click.option("--token-file", type=FILE, help="Bearer token that it asks for, in a file; required off loopback.")
 @click.option("--webhook-secret-file", type=FILE, help="Secrets that notifications are signed with, one a line.")
 @click.option("--assistants-token-file", type=FILE, help="Bearer token for the API.")
@@ -62,7 +63,8 @@ FILE = click.Path(exists=True, dir_okay=False)
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def coordinator(
-    assistants: str, proxy: str, policies: str | None, listen: tuple[str, int], store: str, token_file: str | None,
+    assistants: str, proxy: str, policies: str | None, listen: tuple[str, int], store: str,
+    store_password_file: str | None, token_file: str | None,
     webhook_secret_file: str | None, assistants_token_file: str | None, assistants_query: tuple[str, ...],
     gateway: tuple[str, ...], complete_ids: bool, visibility: int, expiry_margin: int, log_level: str,
 ) -> None:  # fmt: skip
@@ -85,7 +87,7 @@ def coordinator(
         log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
     )  # fmt: skip
     _check_webhooks(webhook_secret_file)
-    opened = _opened(store or f"sqlite://{quote(str(Path('coordinator.db').absolute()))}")
+    opened = _opened(store or f"sqlite://{quote(str(Path('coordinator.db').absolute()))}", store_password_file)
     query = _query(assistants_query)
     for flag, url in (("--assistants", assistants), ("--proxy", proxy)):
         _check_url(flag, url)
@@ -109,9 +111,9 @@ async def _serve(
     await running.run(lambda started: click.echo(app.announcement(started, assistants, proxy), err=True))
 
 
-def _opened(url: str) -> RunStore:
+def _opened(url: str, password_file: str | None) -> RunStore:
     try:
-        return open_run_store(url)
+        return open_run_store(url, password_file=password_file)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--store") from None
 
