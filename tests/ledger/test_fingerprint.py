@@ -11,7 +11,8 @@ import rfc8785
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ledger.fingerprint import JSON_BYTES_MAX, canonical, fingerprint
+from ledger import fingerprint as under_test
+from ledger.fingerprint import JSON_BYTES_MAX, REMEMBERED_BYTES_MAX, canonical, fingerprint, read_plain
 from policies.model import Selector
 
 INTEGER_MAX = 2**53 - 1
@@ -257,3 +258,27 @@ def test_everything_finite_that_a_double_can_hold_is_read() -> None:
     """Being careful about numbers does not mean giving up on ordinary ones."""
     for digits in ("0", "0.0", "1.5", "-3.25", "1e21", "1E-7", "0.000001", "123456789.012345", str(math.pi)[:16]):
         assert canonical(b"[%s]" % digits.encode()) is not None, digits
+
+
+def test_body_that_comes_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks again sends the same bytes: their canonical form is remembered, for each list of ignored places apart;
+    that of a long body is not."""
+    at = Selector("body", "/at")
+    short, long = b'{"v": "again", "at": 1}', b'{"v": "%b"}' % (b"x" * REMEMBERED_BYTES_MAX)
+    forms = [canonical(short), canonical(short, (at,)), canonical(long)]
+    read: list[bytes] = []
+
+    def reading(body: bytes) -> Any:
+        read.append(body)
+        return read_plain(body)
+
+    monkeypatch.setattr(under_test, "read_plain", reading)
+    assert [canonical(short), canonical(short, (at,)), canonical(long)] == forms
+    assert forms[:2] == [b'{"at":1,"v":"again"}', b'{"v":"again"}']
+    assert read == [long]
+
+
+@pytest.mark.parametrize("body", [b'{"b": 1, "a": [true]}', b'{"b": 1.0, "a": 2}', b"null", b"{"])
+def test_body_that_was_read_for_its_effect_has_the_same_form(body: bytes) -> None:
+    """It makes no difference whether what `read_plain` makes of a body is handed in or found out."""
+    assert canonical(body, (), read_plain(body)) == canonical(body)
