@@ -5,6 +5,7 @@ from __future__ import annotations
 from ledger.key import Ref
 from ledger.records import Call, ProbePlan
 from policies.model import Predicate, Probe, Selector
+from policies.template import TARGET_MAX
 from proxy.fields import Sorter
 from proxy.planning import Planner
 
@@ -30,3 +31,11 @@ def test_call_that_lacks_a_part_of_the_target_has_no_plan() -> None:
     """A lookup with a hole in it could find anybody's."""
     assert planner("/t?who={body:/user}").plan(REF, CALL, INCOMING, b"{}") is None
     assert planner("/t?thread={thread_id}").plan(REF, CALL, INCOMING, b"{}") is None
+
+
+def test_operation_alone_is_put_in_its_place() -> None:
+    """What most templates ask by comes out like any other value, and a target that grows too long is none either."""
+    assert planner("/t?ref={operation}&x=1").plan(REF, CALL, INCOMING, b"") == ProbePlan("/t?ref=op_1&x=1", 3_000)
+    long = f"/{'x' * (TARGET_MAX - len('/{operation}'))}{{operation}}"
+    known = Ref(REF.scope, "op_" + "a" * 40)
+    assert planner(long).plan(known, CALL, INCOMING, b"") is None
