@@ -50,6 +50,10 @@ check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
 	step project $(PYTEST) tests/test_project.py tests/test_faults.py tests/test_links.py tests/test_docs.py; \
 	exit $$failed
 
+.PHONY: chart
+chart: $(STAMPS)/dev ## Render the charts over the whole matrix, held against Kubernetes' schemas; run what they say
+	@$(PYTEST) $(IN_PARALLEL) tests/helm
+
 .PHONY: check-system
 check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server and nginx, and the wheel in an empty environment
 	@$(PYTEST) $(IN_PARALLEL) -m system
@@ -89,6 +93,7 @@ lock: | $(BIN)/python ## Raise the locks to what the package registry has today
 	compile pyproject.toml -o requirements/run.txt; \
 	compile --group package -o requirements/package.txt; \
 	compile --group lock -o requirements/lock.txt; \
+	compile --group sbom -o requirements/sbom.txt; \
 	compile pyproject.toml --all-extras --group dev -c requirements/run.txt -c requirements/package.txt -o requirements/dev.txt
 
 .PHONY: clean
