@@ -3,19 +3,22 @@ Fails the render for settings that would end in two ledgers, a pod that never en
 once. `holdfast inject` refuses the same, in the same words: cli/injection/contradictions.py.
 */ -}}
 {{- define "holdfast.contradictions" -}}
+{{- with include "holdfast.contradictions.all" . -}}
+{{- fail (printf "\n%s" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "holdfast.contradictions.all" -}}
 {{- if not .Values.holdfast -}}
 {{- fail "holdfast-lib is to be a dependency with `alias: holdfast`: its values are below `holdfast:`" -}}
 {{- end -}}
-{{- $v := .Values.holdfast -}}
 {{- $found := list -}}
 {{- range list "missing" "store" "ledgers" "time" "native" -}}
 {{- with include (printf "holdfast.contradictions.%s" .) $ -}}
 {{- $found = append $found . -}}
 {{- end -}}
 {{- end -}}
-{{- with $found -}}
-{{- fail (printf "\n%s" (join "\n" .)) -}}
-{{- end -}}
+{{- join "\n" $found -}}
 {{- end -}}
 
 {{- define "holdfast.contradictions.missing" -}}

@@ -1,11 +1,10 @@
-{{- /* The policies' texts by file name, as JSON: the files of the including chart, and over them those of the values. */ -}}
+{{- /* The policies' texts by file name, as JSON: those of the values; without any, `policies/*.yaml` of the including chart. */ -}}
 {{- define "holdfast.policies.texts" -}}
-{{- $texts := dict -}}
+{{- $texts := .Values.holdfast.policies.files | default dict -}}
+{{- if not $texts -}}
 {{- range $path, $text := .Files.Glob "policies/*.yaml" -}}
 {{- $_ := set $texts (base $path) ($text | toString) -}}
 {{- end -}}
-{{- range $name, $text := .Values.holdfast.policies.files -}}
-{{- $_ := set $texts $name $text -}}
 {{- end -}}
 {{- toJson $texts -}}
 {{- end -}}
