@@ -19,7 +19,6 @@ from coordinator.api import Api
 from coordinator.backend import Backend
 from coordinator.facts import Facts
 from coordinator.inbox import Inbox
-from coordinator.log import Level, Log
 from coordinator.means import Limits, Means
 from coordinator.metrics import Metrics
 from coordinator.serving import application
@@ -32,8 +31,10 @@ from ledger.store import StoreUnavailable, UnfitStore
 from policies.live import LivePolicies
 from process.admission import Admission
 from process.health import HEADER_S, Health, watch_lag
+from process.log import Level, Log
 from process.tokens import Tokens
 
+SERVICE = "holdfast-coordinator"
 RETRY_START_S = 1.0
 COUNT_S = 5.0
 """Between counts of runs and of waiting results, for metrics."""
@@ -63,7 +64,7 @@ class Coordinator:
         cannot be read or holds none."""
         self._settings = settings
         self._store = store
-        self.metrics, self.log, self.health = Metrics(), Log(level=settings.log_level), Health()
+        self.metrics, self.log, self.health = Metrics(), Log(SERVICE, level=settings.log_level), Health()
         self._live = None if settings.policies is None else LivePolicies(settings.policies)
         live = self._live
         prefix, numbers = secrets.token_hex(8), count(1)
@@ -156,6 +157,7 @@ class Coordinator:
         if self._live is not None:
             await self._live.stop()
         self.log.event("coordinator.stopped")
+        self.log.flush()
 
     async def _count(self) -> None:
         """Keep the store-wide figures up to date, for ever."""

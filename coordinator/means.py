@@ -9,12 +9,12 @@ from msgspec import Struct, field
 
 from coordinator.backend import Backend
 from coordinator.facts import Facts
-from coordinator.log import Log
 from coordinator.metrics import Metrics
 from coordinator.polling import Notifications
 from coordinator.store import RunStore
 from coordinator.tools import Tools
 from policies.model import DAY_MS, SECOND_MS
+from process.log import Log
 
 
 class Limits(Struct, frozen=True):

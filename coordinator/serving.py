@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from coordinator.api import Api
-from coordinator.log import Log
 from coordinator.metrics import Metrics
 from coordinator.problems import CONTENT_TYPE, Kind, Refused
 from coordinator.records import CorruptRecord
@@ -15,6 +14,7 @@ from coordinator.requests import BODY_BYTES_MAX
 from ledger.store import StoreUnavailable
 from process.admission import Admission, NotAdmitted
 from process.health import Health, health_routes
+from process.log import Log
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -21,6 +21,7 @@ from policies.live import LivePolicies
 from policies.matcher import PolicySet
 from process.admission import Admission
 from process.health import Health, health_runner, watch_lag
+from process.log import Level
 from process.tokens import Tokens
 from proxy.admin_port import AdminPort
 from proxy.books import Books
@@ -30,7 +31,7 @@ from proxy.guard import Guard
 from proxy.heartbeat import Heartbeat
 from proxy.inbound.server import Server
 from proxy.leases import Leases
-from proxy.log import Level, Log
+from proxy.log import Log
 from proxy.metrics import Metrics
 from proxy.origins import parse_origin
 from proxy.upstream.pool import Upstream

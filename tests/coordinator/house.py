@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from coordinator.facts import Facts
 from coordinator.inbox import Inbox
-from coordinator.log import Log
 from coordinator.means import Limits, Means
 from coordinator.metrics import Metrics
 from coordinator.records import Run, decode_run, run_key
@@ -22,6 +21,7 @@ from coordinator.turns import Turns
 from coordinator.watching import Watching
 from evaluation.assistants.life import Life, Pace
 from evaluation.assistants.things import Wanted
+from process.log import Log
 from tests.coordinator.api_twin import ApiTwin
 from tests.coordinator.weather import Exposed, Weather
 from tests.proxy.virtual import settled
@@ -139,8 +139,8 @@ class Replica:
         store, backend, tools = (Mortal(port, self.lifetime) for port in ports)
         self.means = Means(
             store=store, backend=backend, tools=tools, facts=Facts(), metrics=Metrics(),
-            log=Log(house.log_fd), owner=owner, now_ms=now_ms, version=lambda: f"{owner}-{next(numbers)}",
-            share=lambda: 0.5, limits=house.limits, elsewhere=elsewhere,
+            log=Log("holdfast-coordinator", house.log_fd), owner=owner, now_ms=now_ms,
+            version=lambda: f"{owner}-{next(numbers)}", share=lambda: 0.5, limits=house.limits, elsewhere=elsewhere,
         )  # fmt: skip
         self.watching = Watching(self.means)
         self.turns = Turns(self.means, self.watching)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from proxy.log import PENDING_BYTES_MAX, Log, RequestLine
+from process.log import PENDING_BYTES_MAX
+from proxy.log import Log, RequestLine
 from tests.proxy.virtual import in_virtual_time, settled
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 
-from coordinator.log import Log
+from process.log import Log
 
 
 def test_line_has_what_says_something_and_nothing_else() -> None:
     """Empty, zero and false fields are left out; levels below the wanted one are not written."""
     read, write = os.pipe()
-    log = Log(write, level="info", now=lambda: 1_764_000_000.5)
+    log = Log("holdfast-coordinator", write, level="info", now=lambda: 1_764_000_000.5)
     log.event("run.status", run_id="run_1", status="queued", was="", attempt=0)
     log.event("noise", level="debug")
     os.close(write)
@@ -27,7 +27,7 @@ def test_reader_that_is_gone_costs_lines_and_no_more() -> None:
     """They are counted."""
     read, write = os.pipe()
     os.close(read)
-    log = Log(write)
+    log = Log("holdfast-coordinator", write)
     log.event("run.status", run_id="run_1")
     assert log.dropped == 1
     os.close(write)
