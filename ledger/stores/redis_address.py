@@ -70,9 +70,16 @@ class Login:
         """Return a line to a host and port, or to a Unix socket by its path. Raises `StoreUnavailable`."""
         where = str(place)
         connection = self._new_connection(place, where)
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
         try:
             async with asyncio.timeout(CONNECT_S):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py annotates it in part
+                if task.cancelling() > cancelled:
+                    # It sends by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes just as
+                    # it is done: whoever cancelled us would wait for ever.
+                    raise asyncio.CancelledError  # noqa: TRY301 -- the time-out around it has to see it
                 return await take_over(connection, where, self._deadline_s, on_message)
         except OPENING_FAILURES as error:
             await connection.disconnect(nowait=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import ssl
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import trustme
 
 from ledger.store import StoreUnavailable, Written
 from ledger.stores.redis import RedisStore
+from ledger.stores.redis_address import Login
+from ledger.stores.redis_url import Credentials
 from tests.ledger.redis_bench import both_loops, store_on
 from tests.ledger.redis_relay import relay_to
 from tests.ledger.redis_server import RedisServer
@@ -29,6 +33,28 @@ async def test_wrong_password_is_unavailable_in_words_that_say_so(redis: RedisSe
     await store.start()
     assert await store.swap(a_ref(), None, a_write()) == Written()
     await store.close()
+
+
+@both_loops
+@pytest.mark.fault(38)
+async def test_login_that_is_cancelled_at_any_moment_is_cancelled(redis: RedisServer) -> None:
+    """Also as its last command is being sent, where redis-py loses it: a store that is closed then waits for its links
+    to end."""
+    redis.ask("CONFIG", "SET", "requirepass", "right")
+    login = Login(Credentials(password="right"), None, 30.0)
+    ended = False
+    moments = itertools.count()
+    while not ended:
+        logging_in = asyncio.ensure_future(login.to(redis.path))
+        for _ in range(next(moments)):
+            await asyncio.sleep(0)
+        ended = logging_in.done()
+        logging_in.cancel()
+        await asyncio.wait([logging_in])
+        if not logging_in.cancelled():
+            await logging_in.result().close()
+        assert logging_in.cancelled() is not ended
+    redis.ask("CONFIG", "SET", "requirepass", "", password="right")
 
 
 @pytest.mark.parametrize(
