@@ -68,7 +68,7 @@ bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast
 
 .PHONY: nightly
 nightly: $(STAMPS)/dev ## The property tests and searches for bad histories, LONGER=20 times as long
-	@LONGER=$(LONGER) $(PYTEST) $(IN_PARALLEL) -m "hypothesis or search" --timeout 3600
+	@LONGER=$(LONGER) $(PYTEST) $(IN_PARALLEL) -m "hypothesis or search" --timeout 3600 -o faulthandler_timeout=3500
 
 .PHONY: format
 format: $(STAMPS)/dev ## Format, and mend what the linter can mend
