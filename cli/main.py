@@ -33,6 +33,7 @@ PLACES = {
     "runs": Place("cli.runs", "runs", "Runs: what became of their tool calls."),
     "letters": Place("cli.letters", "letters", "Dead letters: results that could not be used."),
     "doctor": Place("cli.doctor", "doctor", "Examine this machine and a store: is it fit for claims?"),
+    "inject": Place("cli.inject", "inject", "Put the sidecar into a Kubernetes manifest."),
     "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: an Assistants-style API."),
     "demo": Place("cli.demo", "demo", "Replay the incident of the two tickets, without Holdfast and with it."),
 }

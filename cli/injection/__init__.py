@@ -1,0 +1,1 @@
+"""`holdfast inject`: the sidecar for manifests that no chart makes."""
