@@ -24,6 +24,12 @@ IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 QUIETLY = log=$(STAMPS)/pip.log; run() { "$$@" >>$$log 2>&1 || { cat $$log >&2; exit 1; }; }; : >$$log; run
 
+# The image. pip in the build is configured as it is here.
+IMAGE ?= localhost/holdfast
+BASE_IMAGE ?=
+BASE_SUITE ?= bookworm
+IMAGE_VOLUMES := $(foreach place,$(wildcard /etc/pip.conf /etc/xdg/pip /etc/ssl/certs),--volume $(place):$(place):ro)
+
 # Tests import the checkout, never an installed copy; nothing outside decides how they run.
 export PYTHONDONTWRITEBYTECODE := 1
 unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS HOLDFAST_STORE HOLDFAST_UPSTREAM
@@ -39,13 +45,14 @@ test: $(STAMPS)/dev ## All tests that need nothing but pip (under 5 minutes)
 	@$(PYTEST) $(IN_PARALLEL) -m "not system"
 
 .PHONY: check
-check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, links
+check: $(STAMPS)/dev ## Format, lint, types, import contracts, YAML, Dockerfile, links
 	@failed=0; step() { printf '%s\n' "$$1"; shift; "$$@" || failed=1; }; \
 	step format  $(BIN)/ruff format --quiet --check --diff .; \
 	step lint    $(BIN)/ruff check --quiet .; \
 	step types   $(BIN)/mypy; \
 	step imports $(BIN)/lint-imports --no-logo; \
 	step YAML    $(BIN)/yamllint --strict .; \
+	step image   $(BIN)/hadolint Dockerfile; \
 	step policies $(BIN)/holdfast policy test policies; \
 	step project $(PYTEST) tests/test_project.py tests/test_faults.py tests/test_links.py tests/test_docs.py; \
 	exit $$failed
@@ -83,6 +90,29 @@ build: dist ## The wheel and the source archive, in dist/
 dist: $(STAMPS)/dev
 	@rm -rf dist build && mkdir -p $(STAMPS)
 	@$(QUIETLY) $(BIN)/python -m build --no-isolation --outdir dist .
+
+.PHONY: image
+image: $(if $(BASE_IMAGE),,build/base.tar) ## The image, with buildah, on BASE_IMAGE or on a base that mmdebstrap makes; shown to start
+	@base="$(BASE_IMAGE)"; if [ -z "$$base" ]; then \
+		container=$$(buildah from scratch); buildah add --quiet "$$container" build/base.tar / >/dev/null; \
+		buildah commit --quiet --rm "$$container" localhost/holdfast-base >/dev/null; \
+		base=localhost/holdfast-base@$$(buildah images --format '{{.Digest}}' localhost/holdfast-base | head -n 1); fi; \
+	buildah build --isolation chroot --build-arg BASE_IMAGE="$$base" $(IMAGE_VOLUMES) --tag $(IMAGE) .; \
+	container=$$(buildah from $(IMAGE)); trap 'buildah rm "$$container" >/dev/null' EXIT; \
+	for command in --version "proxy --help" "coordinator --help"; do \
+		buildah run --isolation chroot "$$container" holdfast $$command | head -n 1; done
+
+build/base.tar:
+	@mkdir -p build
+	@mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,ca-certificates $(BASE_SUITE) $@
+
+.PHONY: sbom
+sbom: | $(BIN)/python ## What the image brings, as CycloneDX, in dist/holdfast.cdx.json
+	@rm -rf $(VENV)/sbom && "$(PYTHON)" -m venv $(VENV)/sbom
+	@$(VENV)/sbom/bin/python -m pip --quiet install --require-hashes -r requirements/sbom.txt
+	@mkdir -p dist && $(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--of JSON -o dist/holdfast.cdx.json requirements/run.txt
+	@ls -l dist/holdfast.cdx.json
 
 .PHONY: lock
 lock: | $(BIN)/python ## Raise the locks to what the package registry has today
