@@ -35,6 +35,7 @@ PLACES = {
     "doctor": Place("cli.doctor", "doctor", "Examine this machine and a store: is it fit for claims?"),
     "inject": Place("cli.inject", "inject", "Put the sidecar into a Kubernetes manifest."),
     "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: an Assistants-style API."),
+    "triage": Place("cli.triage", "triage", "Say from an incident's logs what ran twice, and how that came about."),
     "demo": Place("cli.demo", "demo", "Replay the incident of the two tickets, without Holdfast and with it."),
 }
 
