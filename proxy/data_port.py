@@ -24,13 +24,14 @@ from proxy.attach import Attaching
 from proxy.fields import Incoming, is_json, without_respond_async
 from proxy.forward import Lost, Origin, Outbound
 from proxy.guard import Guard
-from proxy.identity import Meant
+from proxy.inbound.head import Line
 from proxy.inbound.request import Request
 from proxy.keyed import with_key
 from proxy.log import SERVICE, RequestLine
 from proxy.observing import Observed, Observer
 from proxy.passing import Timely, pass_on
 from proxy.problems import Kind, Refused
+from proxy.recall import Known, Recall
 from proxy.response import AnswerWriter
 from proxy.rules import Ruled, Rules
 from proxy.works import Works
@@ -51,7 +52,7 @@ class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
     __slots__ = (
-        "call", "effect", "fingerprint", "lacking", "operation", "policy", "start_s", "trace_id", "would",
+        "call", "effect", "known", "lacking", "operation", "policy", "start_s", "trace_id", "would",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -59,11 +60,18 @@ class Told:
         self.policy: ToolPolicy | None = None
         self.call = NO_CALL
         self.operation = ""
-        self.fingerprint = ""
+        self.known: Known | None = None
         self.effect = ""
         self.lacking = ""
         self.trace_id = ""
         self.would: asyncio.Task[str] | str = ""
+
+    def take(self, known: Known) -> None:
+        """Tell what was worked out of the call."""
+        self.known = known
+        self.operation = known.ref.operation
+        self.call = known.call
+        self.effect, self.lacking = known.effect, known.lacking
 
 
 class DataPort:
@@ -77,6 +85,7 @@ class DataPort:
         self._attaching = Attaching(works)
         self._observer = Observer(works)
         self._rules = Rules(policies(), default)
+        self._recall = Recall()
 
     def serve(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Answer one request, at once or in the coroutine that is returned. Raises `ConnectionError` for a caller that
@@ -118,7 +127,7 @@ class DataPort:
     def _answer(self, request: Request, told: Told) -> Answer | Coming:
         """Return the answer, or what will. Raises `Refused`."""
         rules = self._in_force()
-        incoming = rules.fields.sort(request.fields)
+        incoming = rules.fields.sort_values(request.head.shape.names, request.head.values)
         told.trace_id = incoming.trace_id
         path = request.path
         if path.startswith(OWN) and path[len(OWN) : len(OWN) + 1] in {"", "/"}:
@@ -146,14 +155,39 @@ class DataPort:
         return given if isinstance(given, Answer) else await given
 
     def _guarded(self, request: Request, incoming: Incoming, ruled: Ruled, told: Told, data: bytes) -> Answer | Coming:
-        policy = ruled.policy
+        """Answer a repetition from what is kept near, and anything else in its time."""
+        policy, recall = ruled.policy, self._recall
+        sign = recall.sign(request.head.line, incoming, data)
+        known = None if sign is None else recall.get(sign)
+        if known is None:
+            known = self._work_out(request.head.line, incoming, ruled, data, told)
+            if known is None:
+                if policy.key.on_missing == "forward":
+                    return self._pass(request, incoming, ruled, told, "no-key", data)
+                raise Refused(Kind.KEY_MISSING, f"send {ruled.identity.wanted()}")
+            if sign is not None:
+                recall.put(sign, data, known)
+        told.take(known)
+        given = self._guard.at_once(policy.tool, known.ref.operation, known.mark)
+        if given is not None:
+            return given
+        return self._call(ruled, self._arrival(request, incoming, ruled, known, data))
+
+    @staticmethod
+    def _work_out(line: Line, incoming: Incoming, ruled: Ruled, data: bytes, told: Told) -> Known | None:
+        """Return what a call is; None if it has no identity. Raises `Refused`."""
         meant = ruled.identity.meant(incoming, data)
-        told.effect, told.lacking = meant.effect, meant.lacking
-        if meant.key is None:
-            if policy.key.on_missing == "forward":
-                return self._pass(request, incoming, ruled, told, "no-key", data)
-            raise Refused(Kind.KEY_MISSING, f"send {ruled.identity.wanted()}")
-        return self._call(ruled, self._arrival(request, incoming, ruled, meant, data, told))
+        key = meant.key
+        if key is None:
+            told.effect, told.lacking = meant.effect, meant.lacking
+            return None
+        mark = ruled.identity.fingerprint(
+            key, line.raw_method, line.raw_target, ruled.identity.principal(incoming), data,
+            json_body=is_json(incoming.content_type), plain=meant.plain,
+        )  # fmt: skip
+        ref = ref_of(ruled.identity.separate(key, mark))
+        call = identity.call_of(ruled.policy, key.tenant, incoming)
+        return Known(ref, mark, call, meant.effect, meant.lacking)
 
     async def _call(self, ruled: Ruled, arrival: Arrival) -> Answer:
         given = await self._guard.call(arrival)
@@ -189,11 +223,11 @@ class DataPort:
     ) -> asyncio.Task[str] | str:
         """Begin to find out what would have been done, or say what is plain at once."""
         try:
-            meant = shadow.identity.meant(incoming, data)
-            told.effect, told.lacking = meant.effect, meant.lacking
-            if meant.key is None:
+            known = self._work_out(request.head.line, incoming, shadow, data, told)
+            if known is None:
                 return "unprotected" if shadow.policy.key.on_missing == "forward" else "key-missing"
-            arrival = self._arrival(request, incoming, shadow, meant, data, told)
+            told.take(known)
+            arrival = self._arrival(request, incoming, shadow, known, data)
         except Refused as refused:
             return refused.kind.value.slug
         return self._observer.judge(replace(arrival, forward=seen))
@@ -205,20 +239,9 @@ class DataPort:
         told.call = identity.call_of(asked.policy, "", incoming)
         return await self._attaching.answer(asked)
 
-    def _arrival(
-        self, request: Request, incoming: Incoming, ruled: Ruled, meant: Meant, data: bytes, told: Told
-    ) -> Arrival:
-        policy, key = ruled.policy, meant.key
-        assert key is not None
-        method, target = request.head.line.raw_method, request.head.line.raw_target
-        credential = ruled.identity.principal(incoming)
-        mark = ruled.identity.fingerprint(
-            key, method, target, credential, data, json_body=is_json(incoming.content_type), plain=meant.plain
-        )
-        ref = ref_of(ruled.identity.separate(key, mark))
-        told.operation = ref.operation
-        told.call = identity.call_of(policy, key.tenant, incoming)
-        told.fingerprint = mark
+    @staticmethod
+    def _arrival(request: Request, incoming: Incoming, ruled: Ruled, known: Known, data: bytes) -> Arrival:
+        policy, ref, line = ruled.policy, known.ref, request.head.line
         headers = ruled.headers(incoming)
         deferrable = incoming.answers_async and _attachable(ruled, incoming, ref)
         if deferrable:
@@ -227,14 +250,14 @@ class DataPort:
         if (key_goes := policy.upstream.idempotency) is not None:
             headers, sent = with_key(key_goes, headers, data, ref.operation)
         outbound = Outbound(
-            ruled.origin, method, target, headers, sent, connect_ms=policy.timeouts.connect_ms,
+            ruled.origin, line.raw_method, line.raw_target, headers, sent, connect_ms=policy.timeouts.connect_ms,
             keep_bytes_max=policy.result.body_bytes_max,
         )  # fmt: skip
         patience_ms = None if incoming.patience_ms is None else max(0, incoming.patience_ms - PATIENCE_MARGIN_MS)
-        plan = None if ruled.planner is None else ruled.planner.plan(ref, told.call, incoming, data)
+        plan = None if ruled.planner is None else ruled.planner.plan(ref, known.call, incoming, data)
         return Arrival(
-            policy, ref, told.call, mark, outbound, request.gone, patience_ms, credential, deferrable, plan,
-            meant.effect,
+            policy, ref, known.call, known.mark, outbound, request.gone, patience_ms,
+            ruled.identity.principal(incoming), deferrable, plan, known.effect,
         )  # fmt: skip
 
     async def _pass(
@@ -269,6 +292,7 @@ class DataPort:
         policies = self._policies()
         if policies is not self._rules.policies:
             self._rules = Rules(policies, self._default)
+            self._recall = Recall()
         return self._rules
 
     def _note(self, method: str, told: Told, given: Answer, sent: int) -> None:
@@ -295,10 +319,15 @@ class DataPort:
             self._works.log.request(line)
 
     def _line(self, method: str, told: Told, given: Answer, tool: str, seconds: float, sent: int) -> RequestLine:
-        call = told.call
+        call, known = told.call, told.known
         keyed = self._works.log.keyed
-        mark = keyed(told.fingerprint) if told.fingerprint else ""
-        effect = keyed(told.effect) if told.effect else ""
+        mark, effect = "", ""
+        if known is not None:
+            mark = known.payload_hash = known.payload_hash or keyed(known.mark)
+            if told.effect:
+                effect = known.effect_hash = known.effect_hash or keyed(told.effect)
+        elif told.effect:
+            effect = keyed(told.effect)
         return RequestLine(
             "", "info", SERVICE, "request", told.operation, call.tenant, tool, call.thread_id, call.run_id,
             call.step_id, call.tool_call_id, mark, effect, given.outcome, given.how, "", given.problem,

@@ -9,9 +9,23 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 
 from ledger.result import HOP_BY_HOP, OURS, connection_tokens
 from proxy.forward import Header, Headers
+from proxy.layout import (
+    CONTENT_TYPE,
+    CONTROL,
+    FRAMING,
+    HOST,
+    IMITATION,
+    OURS_PART,
+    PLAIN,
+    PREFER,
+    SECRET,
+    TRACE,
+    Layout,
+)
 from proxy.problems import Kind, Refused
 
 CONTROL_BYTES_MAX = 255
@@ -21,8 +35,9 @@ RUN, CALL, THREAD, STEP, USER = b"x-run-id", b"x-tool-call-id", b"x-thread-id", 
 CORRELATION = (RUN, CALL, THREAD, STEP, USER)
 ALWAYS_CONTROL = frozenset((*CORRELATION, b"x-tenant-id", b"idempotency-key"))
 
+LAYOUTS_MAX = 256
 SPELLINGS_MAX = 1_000
-"""Names remembered; a flood of made-up ones starts the memory anew."""
+"""Lists of names and names remembered; a flood of made-up ones starts the memory anew."""
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
 CREDENTIAL = b"authorization"
@@ -33,84 +48,111 @@ _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 
 
 class Incoming:
-    """A request's fields, sorted in one pass.
+    """A request's fields, sorted in one pass. What frames the request is `proxy.inbound`'s.
 
     controls      lower-case name to text, for correlation fields and whatever policies name.
     credential    what Authorization says, if a policy looks at it; of any length.
-    onward        what goes to the tool, without framing.
     content_type  lower-case, empty if absent.
     patience_ms   from `Prefer: wait=N` (RFC 7240, 4.3), else None.
     answers_async whether `Prefer: respond-async` was said (RFC 7240, 4.1); it stays in its field for whoever heeds it.
     trace_id      of a W3C traceparent, for the log; the field itself goes on to the tool.
-    host_at       where Host is among them, -1 if it is missing.
-    upgrades      another protocol was asked for; it is not offered, and what follows the request is lost in the parser.
+    host_at       where Host is among those that go on, -1 if it is missing.
     """
 
-    __slots__ = ("answers_async", "content_length", "content_type", "controls", "credential", "expects_continue",
-                 "host_at", "onward", "patience_ms", "trace_id", "transfer_encoding", "upgrades")  # fmt: skip
+    __slots__ = ("_layout", "_onward", "_values", "answers_async", "content_type", "controls", "credential", "host_at",
+                 "patience_ms", "trace_id")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout | None = None, values: Sequence[bytes] = ()) -> None:
         self.controls: dict[bytes, str] = {}
-        self.onward: list[Header] = []
         self.content_type = b""
-        self.content_length: int | None = None
-        self.transfer_encoding = b""
-        self.expects_continue = False
         self.patience_ms: int | None = None
         self.answers_async = False
-        self.upgrades = False
         self.host_at = -1
         self.credential: str | None = None
         self.trace_id = ""
+        self._layout = layout
+        self._values = values
+        self._onward: list[Header] | None = None
+
+    @property
+    def onward(self) -> list[Header]:
+        """What goes to the tool, without framing. Replays never ask."""
+        if self._onward is None:
+            layout, values = self._layout, self._values
+            self._onward = [] if layout is None else [(name, values[at]) for name, at in layout.onward]
+        return self._onward
+
+    @onward.setter
+    def onward(self, fields: list[Header]) -> None:
+        self._onward = fields
 
     def for_tool(self, authority: bytes, *, replace: bool) -> Headers:
         """Return the fields that go to the tool. A request without Host (HTTP/1.0) gets the tool's `authority`, and so
         does every request if `replace` (decision 0005)."""
+        onward = self.onward
         if self.host_at < 0:
-            return ((b"Host", authority), *self.onward)
+            return ((b"Host", authority), *onward)
         if replace:
-            self.onward[self.host_at] = (self.onward[self.host_at][0], authority)
-        return tuple(self.onward)
+            onward[self.host_at] = (onward[self.host_at][0], authority)
+        return tuple(onward)
 
 
-_PLAIN, _CONTROL, _SECRET, _FRAMING, _CONTENT_TYPE, _HOST, _PREFER, _TRACE, _OURS_PART, _IMITATION = range(10)
-"""What a request's field is to us. Plain numbers: an enum's member costs a function call each time it is named."""
-
-_NAMED_PARTS = {b"prefer": _PREFER, b"content-type": _CONTENT_TYPE, b"host": _HOST, b"traceparent": _TRACE}
+_NAMED_PARTS = {b"prefer": PREFER, b"content-type": CONTENT_TYPE, b"host": HOST, b"traceparent": TRACE}
 
 
 class Sorter:
     """Sorts requests' fields. `controls` are the control fields of all policies, lower case.
 
-    What a name means is looked up by its spelling: callers send the same few over and over.
+    What names mean is looked up by their spelling, all of a request at once: callers send the same few over and over.
     """
 
     def __init__(self, controls: frozenset[bytes]) -> None:
         self._controls = controls
         self._known: dict[bytes, tuple[int, bytes]] = {}
+        self._layouts: dict[tuple[bytes, ...], Layout] = {}
 
     def sort(self, raw: Headers) -> Incoming:
-        """Raises `Refused` for a control field that is doubled, too long, disguised or not text, and for framing that
-        contradicts itself."""
+        """Raises `Refused` for a control field that is doubled, too long, disguised or not text."""
+        return self.sort_values(tuple([name for name, _ in raw]), [value for _, value in raw])
+
+    def sort_values(self, names: tuple[bytes, ...], values: Sequence[bytes]) -> Incoming:
+        """Do the same with names and values apart, as they come in."""
+        layout = self._layouts.get(names) or self._lay_out(names)
+        return (_at_a_glance(layout, values) if layout.simple else None) or self.sort_each(names, values)
+
+    def sort_each(self, names: tuple[bytes, ...], values: Sequence[bytes]) -> Incoming:
+        """Do the same without a shortcut."""
+        raw = tuple(zip(names, values, strict=True))
+        meanings = self._meanings(names)
         result = Incoming()
-        onward, known, controls = result.onward, self._known, result.controls
+        onward: list[Header] = []
+        result.onward = onward
+        controls = result.controls
         connection = False
         found = 0
-        for field in raw:
-            part, name = known.get(field[0]) or self._learn(field[0])
-            if part == _CONTROL:
+        for field, (part, name) in zip(raw, meanings, strict=True):
+            if part == CONTROL:
                 controls[name] = str(field[1], "utf-8", "surrogateescape")
                 found += 1
-            elif part == _FRAMING:
-                connection = _note_framing(result, name, field[1]) or connection
+            elif part == FRAMING:
+                connection = connection or (name == b"connection" and field[1].lower() not in _PLAIN_CONNECTION)
                 continue
             elif part and not _take_other(result, part, name, field):
                 continue
             onward.append(field)
-        _check_controls(raw, known, controls, found)
+        _check_controls(values, meanings, controls, found)
         if connection:
             _drop(result, connection_tokens(raw) - self._controls - {b"host"})
         return result
+
+    def _lay_out(self, names: tuple[bytes, ...]) -> Layout:
+        if len(self._layouts) >= LAYOUTS_MAX:
+            self._layouts.clear()
+        layout = self._layouts[names] = Layout(names, self._meanings(names))
+        return layout
+
+    def _meanings(self, names: tuple[bytes, ...]) -> list[tuple[int, bytes]]:
+        return [self._known.get(name) or self._learn(name) for name in names]
 
     def _learn(self, spelling: bytes) -> tuple[int, bytes]:
         if len(self._known) >= SPELLINGS_MAX:
@@ -121,54 +163,78 @@ class Sorter:
 
     def _part(self, name: bytes) -> int:
         if name in self._controls:
-            return _SECRET if name == CREDENTIAL else _CONTROL
+            return SECRET if name == CREDENTIAL else CONTROL
         if name in _REQUEST_DROPPED:
-            return _FRAMING
+            return FRAMING
         if name.startswith(OURS):
-            return _OURS_PART
+            return OURS_PART
         if b"_" in name and name.replace(b"_", b"-") in self._controls:
-            return _IMITATION
-        return _NAMED_PARTS.get(name, _PLAIN)
+            return IMITATION
+        return _NAMED_PARTS.get(name, PLAIN)
+
+
+def _at_a_glance(layout: Layout, values: Sequence[bytes]) -> Incoming | None:
+    """Return the fields if nothing about them is uncommon, doubtful or wrong: a test holds it against `sort_each`."""
+    for at in layout.connection_at:
+        if values[at].lower() not in _PLAIN_CONNECTION:
+            return None
+    incoming = Incoming(layout, values)
+    controls = incoming.controls
+    for name, at in layout.controls:
+        controls[name] = str(values[at], "utf-8", "surrogateescape")
+    texts = "".join(controls.values())
+    if not (len(texts) <= CONTROL_BYTES_MAX and texts.isascii() and texts.isprintable()):
+        return None
+    incoming.host_at = layout.host_at
+    if layout.content_type_at >= 0:
+        incoming.content_type = values[layout.content_type_at].lower()
+    if layout.credential_at >= 0:
+        incoming.credential = str(values[layout.credential_at], "utf-8", "surrogateescape")
+    if layout.trace_at >= 0:
+        incoming.trace_id = _trace_id(values[layout.trace_at])
+    return incoming
+
+
+def _trace_id(value: bytes) -> str:
+    return value[3:35].decode("ascii") if _TRACEPARENT.fullmatch(value) else ""
 
 
 def _take_other(result: Incoming, part: int, name: bytes, field: Header) -> bool:
     """Take a field that is neither plain nor a control nor framing; say whether it goes on to the tool."""
-    if part == _HOST:
+    if part == HOST:
         if result.host_at >= 0:
             raise Refused(Kind.BAD_REQUEST, "Host appears twice", close=True)
         result.host_at = len(result.onward)
         return True
-    if part == _CONTENT_TYPE:
+    if part == CONTENT_TYPE:
         result.content_type = field[1].lower()
         return True
-    if part == _SECRET:
+    if part == SECRET:
         # A credential may be long, and is looked at by nobody but the fingerprint.
         if result.credential is not None:
             raise _bad_control(name, field[1], doubled=True)
         result.credential = field[1].decode("utf-8", "surrogateescape")
         return True
-    if part == _TRACE:
-        if _TRACEPARENT.fullmatch(field[1]):
-            result.trace_id = field[1][3:35].decode("ascii")
+    if part == TRACE:
+        result.trace_id = _trace_id(field[1]) or result.trace_id
         return True
-    if part == _PREFER:
+    if part == PREFER:
         _take_preference(result, field)
-    elif part == _IMITATION:
+    elif part == IMITATION:
         raise Refused(Kind.BAD_REQUEST, f"header {name.decode('latin-1')!r} imitates a control header: use hyphens")
     return False
 
 
 def _check_controls(
-    raw: Headers, known: dict[bytes, tuple[int, bytes]], controls: dict[bytes, str], found: int
+    values: Sequence[bytes], meanings: list[tuple[int, bytes]], controls: dict[bytes, str], found: int
 ) -> None:
     """Look at all control fields at once, and at each only if one of them is bad."""
     texts = "".join(controls.values())
     if found == len(controls) and len(texts) <= CONTROL_BYTES_MAX and texts.isascii() and texts.isprintable():
         return
     seen = set()
-    for spelling, value in raw:
-        part, name = known[spelling]
-        if part == _CONTROL:
+    for value, (part, name) in zip(values, meanings, strict=True):
+        if part == CONTROL:
             text = str(value, "utf-8", "surrogateescape")
             if name in seen or len(value) > CONTROL_BYTES_MAX or not (text.isascii() and text.isprintable()):
                 raise _bad_control(name, value, doubled=name in seen)
@@ -189,24 +255,6 @@ def _drop(result: Incoming, names: frozenset[bytes]) -> None:
     before = result.onward[: max(result.host_at, 0)]
     result.host_at -= sum(field[0].lower() in names for field in before)
     result.onward = [field for field in result.onward if field[0].lower() not in names]
-
-
-def _note_framing(result: Incoming, name: bytes, value: bytes) -> bool:
-    """Note what is between the caller and us only; say whether Connection may name further fields of that kind."""
-    if name == b"content-length":
-        if not value.isdigit():
-            raise Refused(Kind.BAD_REQUEST, "Content-Length is not a number", close=True)
-        if result.content_length is not None:
-            raise Refused(Kind.BAD_REQUEST, "Content-Length appears twice", close=True)
-        result.content_length = int(value)
-    elif name == b"transfer-encoding":
-        coding = value.strip().lower()
-        result.transfer_encoding += b"," + coding if result.transfer_encoding else coding
-    elif name == b"expect":
-        result.expects_continue = value.strip().lower() == b"100-continue"
-    elif name == b"upgrade":
-        result.upgrades = True
-    return name == b"connection" and value.lower() not in _PLAIN_CONNECTION
 
 
 def _take_preference(result: Incoming, field: Header) -> None:

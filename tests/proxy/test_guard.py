@@ -286,3 +286,27 @@ async def test_unprotected_call_that_was_not_sent_is_not_told_as_never_executed(
         story.a.gate.outage = False
         await until(10)
         assert told(await story.a.answer(arrival(policy=policy))) == REPLAYED
+
+
+# -- what is kept near -----------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_repetition_of_what_is_kept_near_is_answered_at_once() -> None:
+    """And counted like every other; what takes more than looking is left to the call: a call under way, another
+    fingerprint, a process that never saw the result."""
+    async with world() as story:
+        asked = arrival()
+        operation, mark = asked.ref.operation, asked.fingerprint
+        story.tool.will(Answers(after_s=1))
+        first = story.a.ask(asked)
+        await until(0.5)
+        assert story.a.guard.at_once("create_ticket", operation, mark) is None
+        await first
+        found = story.a.guard.at_once("create_ticket", operation, mark)
+        assert found is not None
+        assert told(found) == told(await story.a.answer(asked)) == REPLAYED
+        assert found.body == (await first).body
+        assert story.a.count("holdfast_duplicates_prevented_total", tool="create_ticket", how="replayed") == 2
+        assert story.a.guard.at_once("create_ticket", operation, "another") is None
+        assert story.b.guard.at_once("create_ticket", operation, mark) is None

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.answer import Answer
 from proxy.inbound import connection
-from proxy.inbound.body import Cut
+from proxy.inbound.body import BUFFER_BYTES_MAX, Cut
 from proxy.inbound.request import Request
 from proxy.inbound.server import Server
 from proxy.log import Log
@@ -158,8 +158,8 @@ async def test_caller_that_takes_nothing_is_served_no_further(house: Given) -> N
     reader, writer = await connect()
     writer.write(b"".join(get(f"/big/{number}") for number in range(50)))
     await writer.drain()
-    seen = 0
-    while len(inside.seen) != seen:
+    seen = -1
+    while seen < 1 or len(inside.seen) != seen:
         seen = len(inside.seen)
         await asyncio.sleep(0.05)
     assert seen < 25
@@ -207,9 +207,10 @@ async def test_body_that_nobody_wants_is_passed_over(house: Given) -> None:
     """The answer does not wait for it, and the connection goes on behind it."""
     inside, connect = house
     reader, writer = await connect()
-    writer.write(get("/deaf", "Content-Length: 9", method="POST") + b"half")
+    size = 10 * BUFFER_BYTES_MAX
+    writer.write(get("/deaf", f"Content-Length: {4 + size}", method="POST") + b"half")
     await read(reader, answered(b"/deaf"))
-    writer.write(b"other" + get("/next"))
+    writer.write(b"x" * size + get("/next"))
     await read(reader, answered(b"/next"))
     assert inside.seen == ["/deaf", "/next"]
 
@@ -218,9 +219,9 @@ async def test_body_that_nobody_wants_and_nobody_sends_ends_the_connection(
     house: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not waited for long; and not at all where the caller waits for a word that does not come."""
-    monkeypatch.setattr(connection, "LINGER_S", 0.05)
     _, connect = house
-    for lines in ((), ("Expect: 100-continue",)):
+    for lines, linger_s in (((), 0.05), (("Expect: 100-continue",), 50.0)):
+        monkeypatch.setattr(connection, "LINGER_S", linger_s)
         reader, writer = await connect()
         writer.write(get("/deaf", "Content-Length: 9", *lines, method="POST"))
         assert await reader.read() == answered(b"/deaf")
