@@ -37,7 +37,9 @@ ALWAYS_CONTROL = frozenset((*CORRELATION, b"x-tenant-id", b"idempotency-key"))
 
 LAYOUTS_MAX = 256
 SPELLINGS_MAX = 1_000
-"""Lists of names and names remembered; a flood of made-up ones starts the memory anew."""
+NAMES_BYTES_MAX = 2_048
+"""Lists of names and names that are remembered, and how long they may be; a flood of made-up ones starts the memory
+anew."""
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*")
 CREDENTIAL = b"authorization"
@@ -146,19 +148,23 @@ class Sorter:
         return result
 
     def _lay_out(self, names: tuple[bytes, ...]) -> Layout:
-        if len(self._layouts) >= LAYOUTS_MAX:
-            self._layouts.clear()
-        layout = self._layouts[names] = Layout(names, self._meanings(names))
+        layout = Layout(names, self._meanings(names))
+        if sum(map(len, names)) <= NAMES_BYTES_MAX:
+            if len(self._layouts) >= LAYOUTS_MAX:
+                self._layouts.clear()
+            self._layouts[names] = layout
         return layout
 
     def _meanings(self, names: tuple[bytes, ...]) -> list[tuple[int, bytes]]:
         return [self._known.get(name) or self._learn(name) for name in names]
 
     def _learn(self, spelling: bytes) -> tuple[int, bytes]:
-        if len(self._known) >= SPELLINGS_MAX:
-            self._known.clear()
         name = spelling.lower()
-        learnt = self._known[spelling] = self._part(name), name
+        learnt = self._part(name), name
+        if len(spelling) <= NAMES_BYTES_MAX:
+            if len(self._known) >= SPELLINGS_MAX:
+                self._known.clear()
+            self._known[spelling] = learnt
         return learnt
 
     def _part(self, name: bytes) -> int:

@@ -23,7 +23,8 @@ LINE_BYTES_MAX = 16_384
 
 FIELDS_MAX = 128
 SHAPES_MAX = 256
-"""Lists of field names that are remembered; a flood of made-up ones starts the memory anew."""
+NAMES_BYTES_MAX = 2_048
+"""Lists of field names that are remembered, and how long they may be; a flood of made-up ones starts it all anew."""
 
 REMEMBERED_BYTES_MAX = 512
 """Longer request lines are judged each time: a thousand of the longest would be a memory of sixteen megabytes."""
@@ -221,9 +222,11 @@ def _all_fields(section: bytes, count: int) -> tuple[tuple[bytes, ...], list[byt
 
 
 def _learn(names: tuple[bytes, ...]) -> Shape:
-    if len(_shapes) >= SHAPES_MAX:
-        _shapes.clear()
-    shape = _shapes[names] = Shape(names)
+    shape = Shape(names)
+    if sum(map(len, names)) <= NAMES_BYTES_MAX:
+        if len(_shapes) >= SHAPES_MAX:
+            _shapes.clear()
+        _shapes[names] = shape
     return shape
 
 

@@ -12,6 +12,7 @@ from proxy.fields import (
     ALWAYS_CONTROL,
     CONTROL_BYTES_MAX,
     LAYOUTS_MAX,
+    NAMES_BYTES_MAX,
     SPELLINGS_MAX,
     Incoming,
     Sorter,
@@ -296,4 +297,8 @@ def test_flood_of_made_up_names_does_not_fill_memory() -> None:
         from_tool(((name, b"1"),))
     assert len(sorter._known) <= SPELLINGS_MAX
     assert len(sorter._layouts) <= LAYOUTS_MAX
+    long = b"X" * (NAMES_BYTES_MAX + 1)
+    assert sorter.sort(((long, b"1"),)).onward == [(long, b"1")]
+    assert long not in sorter._known
+    assert (long,) not in sorter._layouts
     assert sorter.sort(((b"X-Run-Id", b"1"),)).controls[b"x-run-id"] == "1"

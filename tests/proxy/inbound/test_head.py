@@ -7,7 +7,7 @@ import collections
 import pytest
 
 from proxy.inbound import head
-from proxy.inbound.head import FIELDS_MAX, LINE_BYTES_MAX, SHAPES_MAX, Head, parse, probe, read_head
+from proxy.inbound.head import FIELDS_MAX, LINE_BYTES_MAX, NAMES_BYTES_MAX, SHAPES_MAX, Head, parse, probe, read_head
 from proxy.problems import Kind, Refused
 
 
@@ -153,6 +153,9 @@ def test_made_up_names_do_not_fill_the_memory() -> None:
         a_head(b"X-%d: 1" % number)
     assert len(head._shapes) <= SHAPES_MAX
     assert a_head(b"X-0: 1").fields[1] == (b"X-0", b"1")
+    long = a_head(b"X" * NAMES_BYTES_MAX + b": 1").shape
+    assert long.names not in head._shapes
+    assert a_head(b"X" * NAMES_BYTES_MAX + b": 1").shape.names == long.names
 
 
 def test_leniency_of_llhttp_is_off() -> None:
