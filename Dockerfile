@@ -8,9 +8,9 @@ ARG BASE_IMAGE
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /src
-COPY requirements/run.txt requirements/package.txt requirements/
+COPY requirements/image.txt requirements/package.txt requirements/
 RUN python3 -m venv /usr/lib/holdfast \
- && /usr/lib/holdfast/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt -r requirements/package.txt
+ && /usr/lib/holdfast/bin/pip install --no-cache-dir --require-hashes -r requirements/image.txt -r requirements/package.txt
 COPY . .
 # What only builds and installs stays behind: whoever gets into a container finds no installer there.
 RUN /usr/lib/holdfast/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index . \

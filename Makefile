@@ -75,6 +75,7 @@ bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast
 
 .PHONY: nightly
 nightly: $(STAMPS)/dev ## The property tests and searches for bad histories, LONGER=20 times as long
+	@if command -v buildah && command -v mmdebstrap; then $(MAKE) --no-print-directory image; fi >/dev/null
 	@LONGER=$(LONGER) $(PYTEST) $(IN_PARALLEL) -m "hypothesis or search" --timeout 3600 -o faulthandler_timeout=3500
 
 .PHONY: format
@@ -111,7 +112,7 @@ sbom: | $(BIN)/python ## What the image brings, as CycloneDX, in dist/holdfast.c
 	@rm -rf $(VENV)/sbom && "$(PYTHON)" -m venv $(VENV)/sbom
 	@$(VENV)/sbom/bin/python -m pip --quiet install --require-hashes -r requirements/sbom.txt
 	@mkdir -p dist && $(VENV)/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
-		--of JSON -o dist/holdfast.cdx.json requirements/run.txt
+		--of JSON -o dist/holdfast.cdx.json requirements/image.txt
 	@ls -l dist/holdfast.cdx.json
 
 .PHONY: lock
@@ -121,6 +122,7 @@ lock: | $(BIN)/python ## Raise the locks to what the package registry has today
 	@compile() { $(VENV)/lock/bin/uv pip compile --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
 		--quiet --upgrade --custom-compile-command "make lock" "$$@"; }; \
 	compile pyproject.toml -o requirements/run.txt; \
+	compile pyproject.toml --extra encryption -c requirements/run.txt -o requirements/image.txt; \
 	compile --group package -o requirements/package.txt; \
 	compile --group lock -o requirements/lock.txt; \
 	compile --group sbom -o requirements/sbom.txt; \

@@ -16,7 +16,7 @@ from cli.injection import manifest
 from cli.injection.contradictions import Workload, contradictions
 from cli.injection.sidecar import DATA_PORT, USER, Secret, Sidecar
 from cli.injection.workloads import inject as put
-from cli.injection.workloads import pod_of, workload_of
+from cli.injection.workloads import pod_of, things_of, workload_of
 from cli.main import version
 from cli.parameters import Duration
 from ledger.stores.redis_url import parse
@@ -63,6 +63,10 @@ class SecretKey(click.ParamType[Secret]):
 @click.option("--sqlite-claim", default="", metavar="NAME", help="SQLite on this PersistentVolumeClaim; one pod only.")
 @click.option("--admin-token-secret", type=SecretKey("token"), help="Secret with what the admin port asks for.")
 @click.option("--log-key-secret", type=SecretKey("key"), help="Secret that keys the hashes in logs.")
+@click.option(
+    "--encryption-key-secret", "encryption_keys", type=SecretKey("key"), multiple=True,
+    help="Secret with a key that results are encrypted with. Given again: older keys, which still open.",
+)  # fmt: skip
 @click.option("--image", default="", metavar="IMAGE", help="[default: holdfast:VERSION, of this command]")
 @click.option("--plain", is_flag=True, help="A container like others; the default needs Kubernetes 1.29.")
 @click.option("--app-drain", type=Duration(), default="30s", show_default=True, help="How long the app takes to stop.")
@@ -73,8 +77,8 @@ class SecretKey(click.ParamType[Secret]):
 def inject(
     source: str, form: str, only: tuple[str, ...], upstream: str, policies: str | None, config_map: str, store: str,
     store_secret: Secret | None, redis_password_secret: Secret | None, redis_ca_secret: Secret | None,
-    sqlite_claim: str, admin_token_secret: Secret | None, log_key_secret: Secret | None, image: str, plain: bool,
-    app_drain: int, longest_upstream: int,
+    sqlite_claim: str, admin_token_secret: Secret | None, log_key_secret: Secret | None,
+    encryption_keys: tuple[Secret, ...], image: str, plain: bool, app_drain: int, longest_upstream: int,
 ) -> None:  # fmt: skip
     """Put the sidecar into every Deployment, StatefulSet, DaemonSet, Job, CronJob and Pod of a manifest.
 
@@ -85,9 +89,9 @@ def inject(
     sidecar = Sidecar(
         image=image or f"holdfast:{version()}", upstream=upstream, config_map=config_map, store=store,
         store_secret=store_secret, sqlite_claim=sqlite_claim, redis_password=redis_password_secret,
-        redis_ca=redis_ca_secret, admin_token=admin_token_secret, log_key=log_key_secret, native=not plain,
-        app_drain_s=math.ceil(app_drain / MS), longest_upstream_s=math.ceil(max(longest_upstream, longest_ms) / MS),
-        checksum=_checksum(texts),
+        redis_ca=redis_ca_secret, admin_token=admin_token_secret, log_key=log_key_secret,
+        encryption_keys=encryption_keys, native=not plain, app_drain_s=math.ceil(app_drain / MS),
+        longest_upstream_s=math.ceil(max(longest_upstream, longest_ms) / MS), checksum=_checksum(texts),
     )  # fmt: skip
     _check(sidecar)
     with click.open_file(source, encoding="utf-8") as opened:
@@ -111,7 +115,7 @@ def inject(
 
 def _put_everywhere(documents: list[manifest.Document], sidecar: Sidecar, only: tuple[str, ...]) -> str:
     """Inject, or end with every contradiction; return the namespace of the first workload."""
-    things = [document.thing for document in documents]
+    things = [thing for document in documents for thing in things_of(document.thing)]
     found = [(thing, workload_of(thing, things)) for thing in things if pod_of(thing) is not None]
     chosen = [(thing, workload) for thing, workload in found if not only or workload.name in only]
     missing = set(only) - {workload.name for _, workload in chosen}

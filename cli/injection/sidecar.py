@@ -53,6 +53,7 @@ class Sidecar(Struct, frozen=True, kw_only=True):
     redis_ca: Secret | None = None
     admin_token: Secret | None = None
     log_key: Secret | None = None
+    encryption_keys: tuple[Secret, ...] = ()
     native: bool = True
     app_drain_s: int = 30
     longest_upstream_s: int = 90
@@ -136,6 +137,7 @@ def _arguments(sidecar: Sidecar, pod_grace_s: int) -> list[str]:
         arguments.append(f"--admin-token-file={FOLDER}/secrets/admin-token")
     if sidecar.log_key:
         arguments.append(f"--log-key-file={FOLDER}/secrets/log-key")
+    arguments += [f"--encryption-key-file={FOLDER}/secrets/{path}" for path in _encryption_keys(sidecar)]
     return arguments
 
 
@@ -154,9 +156,10 @@ def _store(sidecar: Sidecar) -> dict[str, Any]:
 
 
 def _sources(sidecar: Sidecar) -> list[dict[str, Any]]:
-    wanted = {
+    wanted: dict[str, Secret | None] = {
         "admin-token": sidecar.admin_token,
         "log-key": sidecar.log_key,
+        **_encryption_keys(sidecar),
         "redis-ca": sidecar.redis_ca,
         "redis-password": sidecar.redis_password,
     }
@@ -165,6 +168,10 @@ def _sources(sidecar: Sidecar) -> list[dict[str, Any]]:
         for path, secret in wanted.items()
         if secret
     ]
+
+
+def _encryption_keys(sidecar: Sidecar) -> dict[str, Secret]:
+    return {f"encryption-key-{number}": secret for number, secret in enumerate(sidecar.encryption_keys)}
 
 
 def _probe(path: str, *, every: int, timeout: int, failures: int) -> dict[str, Any]:

@@ -24,6 +24,13 @@ TEMPLATES: Final = {
 }
 
 
+def things_of(document: Any) -> list[Any]:
+    """Return the objects of a document: itself, or the items of a List."""
+    if isinstance(document, MutableMapping) and document.get("kind") == "List":
+        return list(document.get("items") or [])
+    return [document]
+
+
 def pod_of(thing: Any) -> Object | None:
     """Return the pod of an object (`metadata`, `spec`), or None for one that makes none."""
     if not isinstance(thing, MutableMapping) or thing.get("kind") not in TEMPLATES:

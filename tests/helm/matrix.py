@@ -32,7 +32,10 @@ GOOD: dict[str, dict[str, Any]] = {
         },
     },
     "Cluster": {"store": {"redis": {"topology": "cluster", "addresses": ["n1:6379", "n2:6379"]}}},
-    "secrets": {"adminTokenSecret": {"name": "admin"}, "logKeySecret": {"name": "logs"}},
+    "secrets": {
+        "adminTokenSecret": {"name": "admin"}, "logKeySecret": {"name": "logs"},
+        "encryptionKeySecrets": [{"name": "new", "key": "key"}, {"name": "old", "key": "word"}],
+    },
     "an image by its digest": {"image": {"digest": "sha256:" + "0" * 64}},
     "times of its own": {
         "appDrainSeconds": 5, "longestUpstreamSeconds": 20, "terminationGracePeriodSeconds": 46, "lease": "20s",

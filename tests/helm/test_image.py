@@ -50,5 +50,5 @@ def test_build_sees_what_it_needs_and_nothing_else() -> None:
     packages = json.dumps(re.findall(r"^include = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
     rooms = set(re.findall(r"(\w+)\*", packages))
     assert {line.removeprefix("!") for line in others if line.startswith("!")} == rooms | {
-        "LICENSE", "README.md", "pyproject.toml", "requirements/package.txt", "requirements/run.txt",
+        "LICENSE", "README.md", "pyproject.toml", "requirements/package.txt", "requirements/image.txt",
     }  # fmt: skip

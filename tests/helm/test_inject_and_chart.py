@@ -31,7 +31,10 @@ ALIKE: dict[str, tuple[str, ...]] = {
         "--redis-ca-secret", "redis-ca",
     ),
     "Cluster": ("--store", "redis+cluster://n1:6379,n2:6379"),
-    "secrets": (*STORE, "--admin-token-secret", "admin", "--log-key-secret", "logs"),
+    "secrets": (
+        *STORE, "--admin-token-secret", "admin", "--log-key-secret", "logs",
+        "--encryption-key-secret", "new", "--encryption-key-secret", "old/word",
+    ),
 }  # fmt: skip
 """The values of the matrix, as flags."""
 

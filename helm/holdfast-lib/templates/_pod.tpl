@@ -99,6 +99,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- if $v.logKeySecret.name }}
 - --log-key-file=/etc/holdfast/secrets/log-key
 {{- end }}
+{{- range $number, $_ := $v.encryptionKeySecrets }}
+- --encryption-key-file=/etc/holdfast/secrets/encryption-key-{{ $number }}
+{{- end }}
 {{- end -}}
 
 {{- /* Items of the pod's `volumes`. */ -}}
@@ -128,6 +131,10 @@ seccompProfile: {type: RuntimeDefault}
 {{- if $secret.name -}}
 {{- $sources = append $sources (include "holdfast.secrets.source" (dict "secret" $secret "path" $path)) -}}
 {{- end -}}
+{{- end -}}
+{{- range $number, $secret := $v.encryptionKeySecrets -}}
+{{- $path := printf "encryption-key-%d" $number -}}
+{{- $sources = append $sources (include "holdfast.secrets.source" (dict "secret" $secret "path" $path)) -}}
 {{- end -}}
 {{- if and (eq $v.store.kind "redis") (not $v.store.redis.urlSecret.name) -}}
 {{- $redis := $v.store.redis -}}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from cli.injection.contradictions import Workload
 from cli.injection.sidecar import CHECKSUM, Secret, Sidecar
-from cli.injection.workloads import inject, pod_of, workload_of
+from cli.injection.workloads import inject, pod_of, things_of, workload_of
 
 SIDECAR = Sidecar(
     image="holdfast:1", upstream="http://tools:9000", config_map="ours", store="redis://redis:6379/0",
@@ -70,6 +70,13 @@ def test_autoscaler_says_how_many_there_can_be() -> None:
 def test_what_makes_no_pod_is_let_alone(other: Any) -> None:
     """Whatever else is in a manifest."""
     assert pod_of(other) is None
+
+
+def test_list_is_its_items() -> None:
+    """As `kubectl get -o yaml` writes several objects."""
+    assert things_of({"kind": "List", "items": [thing("Job"), None]}) == [thing("Job"), None]
+    assert things_of({"kind": "List"}) == []
+    assert things_of(None) == [None]
 
 
 def test_injecting_again_changes_nothing() -> None:
