@@ -1,0 +1,121 @@
+"""How sure a figure is: intervals for rates and ratios, and for how much two variants differ.
+
+What one user does hangs together (a click too many, a slow tool, a bad minute), so turns are not so many independent
+trials. Where that matters the users are drawn anew, not the turns: the cluster bootstrap (Davison and Hinkley 1997,
+section 3.8; Cameron, Gelbach and Miller 2008), with percentile intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from random import Random
+from statistics import NormalDist
+from typing import TypeAlias
+
+from msgspec import Struct
+
+CONFIDENCE = 0.95
+RESAMPLES = 1_000
+"""With so many the ends of a 95 % interval are the 25th and 975th: more move them by less than they are worth."""
+
+Counts: TypeAlias = Mapping[str, tuple[int, int]]
+"""Of each cluster, by its name: how many there were, and of how many."""
+
+
+class Interval(Struct, frozen=True):
+    """A figure and the bounds between which it is taken to be; `method` says how they were found."""
+
+    figure: float
+    low: float
+    high: float
+    method: str
+
+
+def wilson(hits: int, of: int, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a rate from independent trials (Wilson 1927), without continuity correction.
+
+    Without trials nothing is known: from 0 to 1. Raises `ValueError` for counts that cannot be.
+    """
+    if not 0 <= hits <= of:
+        raise ValueError(f"{hits} of {of} is no rate")
+    z = _z(confidence)
+    if of == 0:
+        return Interval(math.nan, 0.0, 1.0, "none")
+    rate = hits / of
+    middle = (rate + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(rate * (1 - rate) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    low = 0.0 if hits == 0 else max(middle - half, 0.0)
+    return Interval(rate, low, 1.0 if hits == of else min(middle + half, 1.0), "Wilson")
+
+
+def ratio(counts: Counts, *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a ratio of two sums over clusters: duplicates to intended effects, stalled to all steps.
+
+    Where nothing was seen at all, resampling sees nothing either and would be certain of it: there the upper bound is
+    Wilson's for as many trials as there are clusters, as if what one cluster does were one trial. Raises `ValueError`
+    where there is nothing to divide by.
+    """
+    hits, of = _totals(counts)
+    if of == 0:
+        raise ValueError("there is nothing to divide by")
+    if hits == 0:
+        return Interval(0.0, 0.0, wilson(0, len(counts), confidence).high, "Wilson over clusters")
+    names = sorted(counts)
+    (drawn,) = _resampled([[counts[name] for name in names]], seed, resamples)
+    return Interval(hits / of, *_middle(drawn, confidence), "cluster bootstrap")
+
+
+def difference(
+    one: Counts, other: Counts, *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the interval of how much the ratio of `one` is above that of `other`.
+
+    Both are of the same clusters, which each resample draws together: variants replay the same turns, and what is hard
+    on one is hard on the other. A cluster that one of them has no counts of counts as (0, 0) there. Where neither has
+    seen anything the bounds are those of one without the other. Raises `ValueError` as `ratio` does.
+    """
+    names = sorted(one.keys() | other.keys())
+    totals = (_totals(one), _totals(other))
+    if not all(of for _, of in totals):
+        raise ValueError("there is nothing to divide by")
+    figure = totals[0][0] / totals[0][1] - totals[1][0] / totals[1][1]
+    if not any(hits for hits, _ in totals):
+        bounds = [wilson(0, len(counts), confidence).high for counts in (one, other)]
+        return Interval(0.0, -bounds[1], bounds[0], "Wilson over clusters")
+    columns = [[counts.get(name, (0, 0)) for name in names] for counts in (one, other)]
+    ours, theirs = _resampled(columns, seed, resamples)
+    drawn = [a - b for a, b in zip(ours, theirs, strict=True)]
+    return Interval(figure, *_middle(drawn, confidence), "paired cluster bootstrap")
+
+
+def _totals(counts: Counts) -> tuple[int, int]:
+    return sum(hits for hits, _ in counts.values()), sum(of for _, of in counts.values())
+
+
+def _resampled(columns: Sequence[Sequence[tuple[int, int]]], seed: int, resamples: int) -> list[list[float]]:
+    """Return each column's ratio in each resample of the rows; a resample in which one has nothing is drawn again."""
+    chances = Random(seed)  # noqa: S311 -- no secret
+    rows = range(len(columns[0]))
+    parts = [([hits for hits, _ in column], [of for _, of in column]) for column in columns]
+    drawn: list[list[float]] = [[] for _ in columns]
+    while len(drawn[0]) < resamples:
+        picked = chances.choices(rows, k=len(rows))
+        sums = [(sum(map(hits.__getitem__, picked)), sum(map(of.__getitem__, picked))) for hits, of in parts]
+        if all(of for _, of in sums):
+            for ratios, (hits, of) in zip(drawn, sums, strict=True):
+                ratios.append(hits / of)
+    return drawn
+
+
+def _middle(drawn: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Return the bounds of the middle part of what was drawn, outwards to the next value."""
+    ordered = sorted(drawn)
+    outside = math.floor((1 - confidence) / 2 * len(ordered))
+    return ordered[outside], ordered[len(ordered) - 1 - outside]
+
+
+def _z(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence:g}: write a number between 0 and 1")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
