@@ -95,7 +95,7 @@ class Head(Struct):
 
     @property
     def fields(self) -> Headers:
-        """The header fields, byte for byte, in their order."""
+        """The header fields in their order, byte for byte but for white space around values."""
         return tuple(zip(self.shape.names, self.values, strict=True))
 
 
@@ -128,6 +128,9 @@ def read_head(section: bytes) -> Head:
         names, values = tuple(unique), list(unique.values())
     else:
         names, values = _all_fields(section, count)
+    # White space around a value is no part of it (RFC 9110, 5.5). llhttp drops what comes before it, and nothing else.
+    if b" \r\n" in section or b"\t\r\n" in section:
+        values = [value.rstrip(b" \t") for value in values]
     shape = _shapes.get(names) or _learn(names)
     end = section.find(b"\r\n")
     line = _remembered(section[:end]) if end <= REMEMBERED_BYTES_MAX else read_line(section[:end])
@@ -189,7 +192,7 @@ def _judge(line: Line, shape: Shape, values: list[bytes]) -> Head:
         raise _bad("the request has no Host (RFC 9112, 3.2)")
     length: int | None = 0
     if shape.length_at >= 0:
-        digits = values[shape.length_at].strip(b" \t")
+        digits = values[shape.length_at]
         if not digits.isdigit() or len(digits) > LENGTH_DIGITS_MAX:
             raise _bad("Content-Length is not a number")
         length = int(digits)
@@ -198,7 +201,7 @@ def _judge(line: Line, shape: Shape, values: list[bytes]) -> Head:
     if shape.coding_at >= 0:
         _check_coding(values[shape.coding_at], line.minor)
         length = None
-    expects = shape.expect_at >= 0 and values[shape.expect_at].strip(b" \t").lower() == b"100-continue"
+    expects = shape.expect_at >= 0 and values[shape.expect_at].lower() == b"100-continue"
     said = {token.strip(b" \t").lower() for at in shape.connection_at for token in values[at].split(b",")}
     kept = b"close" not in said and (line.minor == 1 or b"keep-alive" in said)
     # A protocol that was asked for is not offered. Somebody on the way may think that it was, so nothing may follow.
@@ -208,7 +211,7 @@ def _judge(line: Line, shape: Shape, values: list[bytes]) -> Head:
 def _check_coding(coding: bytes, minor: int) -> None:
     if not minor:
         raise _bad("Transfer-Encoding does not exist in HTTP/1.0")
-    if coding.strip(b" \t").lower() != b"chunked":
+    if coding.lower() != b"chunked":
         raise Refused(Kind.NOT_IMPLEMENTED, "the only transfer coding supported is chunked", close=True)
 
 

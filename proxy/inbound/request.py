@@ -33,7 +33,7 @@ class Caller(Line, Protocol):
 
 
 class Request:
-    """A request under way. Names and values of `head` are byte for byte what came.
+    """A request under way. Names and values of `head` are byte for byte what came, without white space around them.
 
     keep_alive  whether another request may follow; who answers clears it to end the connection.
     begun       part of an answer has been written.

@@ -32,6 +32,16 @@ def test_two_identical_requests_at_once_get_the_same_bytes_of_one_forward(house:
     assert len(house.executions(run)) == 1
 
 
+@pytest.mark.fault(6)
+def test_white_space_behind_an_identity_makes_no_other_call_of_it(house: House) -> None:
+    """RFC 9110, 5.5: it is no part of the value. Whoever drops or adds it on the way does not make it run again."""
+    run = house.run()
+    assert house.ask(run).outcome == "executed"
+    spaced = house.call(run).replace(run.encode(), run.encode() + b" ", 1).replace(b"call-1", b"call-1 ", 1)
+    assert ask(house.port, spaced).outcome == "replayed"
+    assert len(house.executions(run)) == 1
+
+
 @pytest.mark.fault(3)
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_joiner_that_hangs_up_takes_nobody_along(house: House, how: str) -> None:

@@ -26,6 +26,18 @@ def test_head_is_read_byte_for_byte() -> None:
     assert (line.target, line.raw_target, line.path) == ("/a%2Fb//../x?q=%zz?", b"/a%2Fb//../x?q=%zz?", "/a%2Fb//../x")
 
 
+def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    """RFC 9110, 5.5: an identity means the same with and without, or the call that it names would happen twice."""
+    found = a_head(b"X-Run-Id: \t r 1 \t", b"Content-Length: 5 ", b"X-Empty: \t", b"X-Run-Id:r")
+    assert found.fields[1:] == (
+        (b"X-Run-Id", b"r 1"),
+        (b"Content-Length", b"5"),
+        (b"X-Empty", b""),
+        (b"X-Run-Id", b"r"),
+    )
+    assert a_head(b"X-Run-Id: r\t").fields[1] == (b"X-Run-Id", b"r")
+
+
 @pytest.mark.parametrize(
     ("lines", "length"),
     [
