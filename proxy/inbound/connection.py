@@ -7,6 +7,7 @@ In whatever state a connection is, something bounds how long it may stay there:
 | idle | a byte comes | `KEEP_ALIVE_S`; `HEADER_S` before the first request |
 | reading a head | it is whole | `HEADER_S` from its first byte |
 | serving | the answer is written | whoever serves; the body's time is `proxy.body`'s |
+| serving a caller that is behind | it has caught up | `TAKE_S` in which it takes nothing |
 | lingering | the rest of a body that nobody wants has come in, or the caller has hung up | `LINGER_S` |
 | closing | the caller has taken what was written | `TAKE_S` |
 
@@ -37,7 +38,8 @@ LINGER_S = 1.0
 """How long what nobody reads is read on, so that an answer is not destroyed on its way (RFC 9112, 9.6)."""
 
 TAKE_S = 60.0
-"""For a connection that has been closed to be gone: its caller has not taken its answer, and is not going to."""
+"""For a connection that has been closed to be gone, and for a caller that is behind to take anything: whoever has not
+taken its answer by then is not going to."""
 
 PENDING_BYTES_MAX = 64 * 1024
 """Of pipelined requests that wait for their turn. One segment may come on top."""
@@ -73,8 +75,8 @@ class Connection(asyncio.Protocol):
     """The protocol of one connection, from its acceptance to its end. It is its requests' `Caller`."""
 
     __slots__ = (
-        "_drained", "_limit", "_loop", "_owner", "_paused", "_pending", "_reader", "_request", "_state", "on_lost",
-        "task", "transport",
+        "_drained", "_limit", "_loop", "_owner", "_paused", "_pending", "_reader", "_request", "_state", "_untaken",
+        "on_lost", "task", "transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._pending = b""
         self._paused = False
         self._drained: asyncio.Future[None] | None = None
+        self._untaken = 0
         self._limit = Limit(loop, self._time_over)
 
     @property
@@ -140,6 +143,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """The caller has ended its side, and is taken to have hung up. The transport closes itself after this."""
         self._hung_up()
+        self._limit.set(TAKE_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The descriptor is closed, by whomever."""
@@ -154,12 +158,16 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller is behind."""
         self._drained = self._loop.create_future()
+        if self._state == _SERVING:
+            self._await_taking()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self._state == _SERVING and self.transport is not None and not self.transport.is_closing():
+            self._limit.lift()
         if self._state <= _HEAD and self._pending:
             self._advance(self._take_pending())
 
@@ -239,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, request: Request, error: Exception) -> None:
         request.keep_alive = False
-        if not isinstance(error, ConnectionError):  # whoever would be told of that is gone
+        if not (isinstance(error, ConnectionError) and request.gone()):  # whoever would be told is gone
             self._owner.failed(request, error)
 
     def _finish(self, request: Request) -> bool:
@@ -247,6 +255,7 @@ class Connection(asyncio.Protocol):
         transport = self.transport
         self._request = None
         if transport is None or transport.is_closing():
+            self._close()
             return False
         body = request.body
         if self._owner.draining or not request.keep_alive or body.broken or not (body.whole or request.welcomed):
@@ -310,9 +319,20 @@ class Connection(asyncio.Protocol):
             self.transport.close()
             self._limit.set(TAKE_S)
 
+    def _await_taking(self) -> None:
+        """Allow the caller its time to take something."""
+        if self.transport is not None:
+            self._untaken = self.transport.get_write_buffer_size()
+            self._limit.set(TAKE_S)
+
     def _time_over(self) -> None:
         """Hang up on a caller that took too long."""
-        if self.transport is not None and self.transport.is_closing():
-            self.transport.abort()
+        transport = self.transport
+        if transport is None:
+            return
+        if self._state == _SERVING and not transport.is_closing() and transport.get_write_buffer_size() < self._untaken:
+            self._await_taking()
+        elif self._state == _SERVING or transport.is_closing():
+            transport.abort()
         else:
             self._close()

@@ -59,6 +59,8 @@ class House:
                 return self._body(request)
             case "fail":
                 raise KeyError("a secret")
+            case "refused":
+                raise ConnectionRefusedError("a secret")
             case "big" | "huge" as size:
                 AnswerWriter(request, plain(b"x" * (1_000_000 if size == "big" else 20_000_000))).send_whole()
             case _:
@@ -279,9 +281,10 @@ async def test_hang_up_within_a_body_is_told_to_its_reader(house: Given) -> None
     assert await inside.cut == "the caller hung up"
 
 
-@pytest.mark.parametrize("target", ["/fail", "/half"])
+@pytest.mark.parametrize("target", ["/fail", "/refused", "/half"])
 async def test_fault_of_ours_ends_the_connection(house: Given, target: str) -> None:
-    """With a 500 if nothing was written, and with a cut that nobody takes for an end if something was."""
+    """With a 500 if nothing was written, and with a cut that nobody takes for an end if something was. When it is
+    another connection of ours that is refused, the caller has not gone."""
     inside, connect = house
     inside.go.set()
     reader, writer = await connect()
@@ -290,7 +293,7 @@ async def test_fault_of_ours_ends_the_connection(house: Given, target: str) -> N
         got = await reader.read()
     except ConnectionResetError:
         got = b""
-    assert got.startswith(b"HTTP/1.1 500 ") is (target == "/fail")
+    assert got.startswith(b"HTTP/1.1 500 ") is (target != "/half")
     assert b"secret" not in got
     assert "/next" not in inside.seen
 
