@@ -26,6 +26,9 @@ ALARMS = {
     "result.late",
     "call.overdue",
 }
+NO_TENANT = "-"
+"""What the proxy writes where the policy names no tenant; everybody else writes nothing."""
+
 FORWARDED = {"executed", "unprotected", "observed"}
 COORDINATORS: dict[str, Kind] = {
     "step.asked": "asked",
@@ -59,6 +62,8 @@ def from_proxy(value: Mapping[str, Any], text: str) -> Event | None:
     """Read a line of the proxy's; None for one that tells nothing about what ran."""
     fields = fields_in(value)
     name = str(value.get("event", ""))
+    if fields.get("tenant") == NO_TENANT:
+        del fields["tenant"]
     if fields.get("payload"):
         fields["hashed"] = PROXY  # keyed, and of more than the body: not to be laid beside anybody else's
     if name == "proxy.started":

@@ -51,10 +51,9 @@ class Short:
 def _read(account: Account) -> Iterator[str]:
     lines, skipped = sum(one.lines for one in account.read), sum(one.skipped for one in account.read)
     records, events = sum(one.records for one in account.read), sum(one.events for one in account.read)
-    files = f"{len(account.read)} files" if len(account.read) != 1 else "1 file"
     yield (
-        f"Read {files}, {lines:,} lines: {records:,} records, {events:,} of them about calls; "
-        f"{skipped:,} lines are no part of a log."
+        f"Read {_number(len(account.read), 'file')}, {_number(lines, 'line')}: {_number(records, 'record')}, "
+        f"{events:,} of them about calls; {skipped:,} lines are no part of a log."
     )
     yield ""
 
@@ -90,14 +89,20 @@ def _headline(account: Account) -> Iterator[str]:
     counts = account.counts
     if counts.calls_run_twice:
         calls = "1 CALL" if counts.calls_run_twice == 1 else f"{counts.calls_run_twice:,} CALLS"
-        yield f"{calls} RAN MORE THAN ONCE: {counts.surplus:,} of {counts.executions:,} executions are too many"
+        many = "is too many" if counts.surplus == 1 else "are too many"
+        yield f"{calls} RAN MORE THAN ONCE: {counts.surplus:,} of {_number(counts.executions, 'execution')} {many}"
         if counts.calls_run_twice > 1:
             yield "  by cause: " + ", ".join(f"{name} {count:,}" for name, count in counts.causes.items())
     else:
-        yield f"NOTHING RAN TWICE in these logs, as far as they can tell: {counts.executions:,} executions"
+        yield f"NOTHING RAN TWICE in these logs, as far as they can tell: {_number(counts.executions, 'execution')}"
     if counts.prevented:
-        yield f"  {counts.prevented:,} duplicates were answered without the tool"
+        was = "was" if counts.prevented == 1 else "were"
+        yield f"  {_number(counts.prevented, 'duplicate')} {was} answered without the tool"
     yield ""
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _finding(finding: Finding, short: Short) -> Iterator[str]:

@@ -25,6 +25,20 @@ def rfc3339(ms: int | None) -> str:
         return ""
 
 
+SHOWN = (
+    "tool", "run", "step", "call", "calls", "request", "operation", "attempt", "user", "payload", "audit", "status",
+    "dedup", "replica", "detail",
+)  # fmt: skip
+
+
+def told(event: Event) -> str:
+    """Return a line as it stands, or where that is JSON, its service and what it says as pairs: for people to read."""
+    if not event.text.startswith(("{", "[")):
+        return event.text
+    pairs = [f"{name}={value}" for name in SHOWN if (value := getattr(event, name))]
+    return " ".join([event.service or "?", *pairs])
+
+
 def cause_of(weighed: Sequence[Weighed]) -> Weighed | None:
     """Return the cause that is shown or likely, None if the lines leave it open."""
     return next((one for one in weighed if one.role == "cause" and one.verdict in {"shown", "likely"}), None)
@@ -46,7 +60,7 @@ class Teller:
         ordered = sorted(once.values(), key=lambda event: (event.at is None, event.at or 0, event.file, event.line))
         return tuple(
             Moment(
-                at=rfc3339(event.at), service=event.service, kind=event.kind, text=event.text,
+                at=rfc3339(event.at), service=event.service, kind=event.kind, text=told(event),
                 line=f"{self._names[event.file]}:{event.line}",
             )
             for event in ordered

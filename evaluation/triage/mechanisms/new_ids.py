@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from evaluation.triage.event import Event
 from evaluation.triage.mechanisms.two_pollers import doubled, explained_by_retry
+from evaluation.triage.ours import PROXY
 from evaluation.triage.story import Story, start
 from evaluation.triage.weighing import DECISIVE, STRONG, WEAK, Evidence, Join, Weighed, places, verdict
 
@@ -49,7 +50,9 @@ def _renewed(story: Story, by: Join) -> Iterator[Evidence]:
 
 def _restarts(story: Story) -> Iterator[Evidence]:
     last = max((begun for one in story.executions if (begun := start(one)) is not None), default=None)
-    restarts = [event for event in story.of("restart") if event.at is not None and last is not None and event.at < last]
+    # A sidecar makes no steps: that it began says nothing here.
+    others = [event for event in story.of("restart") if event.service != PROXY]
+    restarts = [event for event in others if event.at is not None and last is not None and event.at < last]
     if restarts:
         which = ", ".join(dict.fromkeys(event.replica or event.service for event in restarts))
         yield Evidence(f"{which} restarted before the last execution began", WEAK, "time", places(restarts))

@@ -59,6 +59,13 @@ def test_same_effect_under_a_new_call_id_in_one_run_shows_a_regenerated_step(rea
     assert [one.joined_by for one in step.evidence_for] == ["ids", "time"]
 
 
+def test_sidecar_that_began_is_no_replica_that_restarted(read: Read) -> None:
+    """It makes no steps."""
+    began = '{"ts":"2026-03-19T14:00:02Z","service":"holdfast-proxy","event":"proxy.started"}\n'
+    effects = log(*(effect(f"0{at}.000", f"e{at}", "run=r1 tool_call_id=c1") for at in (1, 5)))
+    assert weighed(read(effects + began), "regenerated-step").evidence_for == ()
+
+
 def test_two_calls_that_were_asked_for_at_once_are_no_regenerated_step(read: Read) -> None:
     """The model planned the call twice: the line that asks for both rules the restart out."""
     account = read(

@@ -34,6 +34,14 @@ def test_line_of_the_proxy_tells_what_its_outcome_means(outcome: str, upstream: 
     assert (event.kind, event.operation, event.status) == (kind, "op_1", upstream)
 
 
+def test_tenant_that_no_policy_names_is_none() -> None:
+    """So that the proxy's lines and the tools' audit speak of the same tenant."""
+    for written, read in (("-", ""), ("acme", "acme")):
+        event = from_proxy(line(outcome="executed", upstream_status=200, tenant=written), "")
+        assert event is not None
+        assert event.tenant == read
+
+
 def test_read_through_the_proxy_tells_nothing() -> None:
     """It has no effect."""
     assert from_proxy(line(outcome="read"), "") is None

@@ -22,6 +22,16 @@ def test_report_begins_with_the_timeline_and_names_cause_and_lines(incident: Rea
     assert "handler.dedup.miss_rate: 7.4%, 6.73 times its baseline 1.1%" in rest
 
 
+def test_line_of_json_is_told_as_pairs(incident: Read) -> None:
+    """A pretty-printed object is nothing to read in a timeline."""
+    text = "\n".join(report(incident("late_key.txt")))
+    assert (
+        "10:11:44.120 submitted   output-handler run=run_Ba91 step=step_3 call=call_X1 request=req_01J8K... status=200"
+        in text
+    )
+    assert "dedup=MISS" in text
+
+
 def test_report_of_nothing_says_so(read: Read) -> None:
     """And still what could not have been seen."""
     text = "\n".join(report(read("prose\n")))
