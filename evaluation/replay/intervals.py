@@ -53,14 +53,14 @@ def ratio(counts: Counts, *, seed: int, resamples: int = RESAMPLES, confidence: 
     """Return the interval of a ratio of two sums over clusters: duplicates to intended effects, stalled to all steps.
 
     Where nothing was seen at all, resampling sees nothing either and would be certain of it: there the upper bound is
-    Wilson's for as many trials as there are clusters, as if what one cluster does were one trial. Raises `ValueError`
-    where there is nothing to divide by.
+    Wilson's for as many trials as there are clusters with any, as if what one cluster does were one trial. Raises
+    `ValueError` where there is nothing to divide by.
     """
     hits, of = _totals(counts)
     if of == 0:
         raise ValueError("there is nothing to divide by")
     if hits == 0:
-        return Interval(0.0, 0.0, wilson(0, len(counts), confidence).high, "Wilson over clusters")
+        return Interval(0.0, 0.0, _unseen(counts, confidence), "Wilson over clusters")
     names = sorted(counts)
     (drawn,) = _resampled([[counts[name] for name in names]], seed, resamples)
     return Interval(hits / of, *_middle(drawn, confidence), "cluster bootstrap")
@@ -81,7 +81,7 @@ def difference(
         raise ValueError("there is nothing to divide by")
     figure = totals[0][0] / totals[0][1] - totals[1][0] / totals[1][1]
     if not any(hits for hits, _ in totals):
-        bounds = [wilson(0, len(counts), confidence).high for counts in (one, other)]
+        bounds = [_unseen(counts, confidence) for counts in (one, other)]
         return Interval(0.0, -bounds[1], bounds[0], "Wilson over clusters")
     columns = [[counts.get(name, (0, 0)) for name in names] for counts in (one, other)]
     ours, theirs = _resampled(columns, seed, resamples)
@@ -91,6 +91,11 @@ def difference(
 
 def _totals(counts: Counts) -> tuple[int, int]:
     return sum(hits for hits, _ in counts.values()), sum(of for _, of in counts.values())
+
+
+def _unseen(counts: Counts, confidence: float) -> float:
+    """Return how high a ratio may be of which nothing was seen; a cluster where nothing could be is no trial."""
+    return wilson(0, sum(of > 0 for _, of in counts.values()), confidence).high
 
 
 def _resampled(columns: Sequence[Sequence[tuple[int, int]]], seed: int, resamples: int) -> list[list[float]]:

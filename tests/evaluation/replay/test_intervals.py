@@ -77,8 +77,8 @@ def test_trials_that_hang_together_are_fewer_than_they_look() -> None:
 
 
 def test_nothing_seen_is_not_certainty() -> None:
-    """Resampling zeros gives zeros: the bound is that of as many trials as there are users."""
-    counts = {f"u{name}": (0, 30) for name in range(100)}
+    """Resampling zeros gives zeros: the bound is that of as many trials as there are users who did anything."""
+    counts = {f"u{name}": (0, 30 if name < 100 else 0) for name in range(5_000)}
     assert ratio(counts, seed=1) == Interval(0, 0, wilson(0, 100).high, "Wilson over clusters")
     nothing = difference(counts, counts, seed=1)
     assert (nothing.low, nothing.figure, nothing.high) == (-wilson(0, 100).high, 0, wilson(0, 100).high)
