@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import statistics
 from collections import Counter
 from functools import cache
@@ -14,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.replay.truth import intended, planned
 from evaluation.replay.turns import Turn
 from evaluation.replay.workload import WINDOW_S, Shape, conversation, workload
 from evaluation.scripts import Range
+from tests.tracked import ROOT
 
 TURNS = 6_000
 
@@ -119,6 +122,23 @@ def test_workload_of_a_seed_is_the_one_it_was_last_year() -> None:
     """A published figure names its seed: what the seed makes does not change unnoticed."""
     told = msgspec.json.encode(workload(Shape(seed=7), 100))
     assert hashlib.sha256(told).hexdigest()[:16] == "8e49f73eb53a11ac"
+
+
+def test_published_workload_is_as_its_page_says() -> None:
+    """The page's counts are those of 50,000 turns."""
+    turns = workload(Shape(seed=1), 50_000)
+    counts = (
+        sum(1 for turn in turns for _ in turn.calls()),
+        len({turn.thread for turn in turns}),
+        planned(turns).total(),
+        intended(turns).total(),
+    )
+    told = re.search(
+        r"of seed 1 have ([\d,]+) calls in\s([\d,]+) threads, and ([\d,]+) planned writes, of which ([\d,]+) are",
+        (ROOT / "docs/evaluation.md").read_text(),
+    )
+    assert told
+    assert tuple(int(count.replace(",", "")) for count in told.groups()) == counts
 
 
 @pytest.mark.parametrize(
