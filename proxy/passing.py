@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from functools import partial
 
 from proxy import answer, body
 from proxy.answer import Answer, Outcome
 from proxy.fields import VIA, Incoming
 from proxy.forward import Forward, Headers, Lost, NotSent, Outbound, Replied, ReplyStream, Truncated
-from proxy.hang_up import on_hang_up
+from proxy.hang_up import until_hang_up
 from proxy.inbound.request import Request
 from proxy.metrics import Metrics
 from proxy.observing import Observed
@@ -35,11 +34,11 @@ async def pass_on(
     if outcome == "observed":
         limit_s += policy.timeouts.late_ms / 1_000
     outbound = _outbound(ruled, request, incoming, data)
-    asked_s, start = asyncio.get_running_loop().time(), time.perf_counter()
+    start = time.perf_counter()
     try:
         async with asyncio.timeout(limit_s) as limit:
             # A read that nobody waits for any more is hung up on; a write, even an unprotected one, is left to finish.
-            waited_for = on_hang_up(request, partial(limit.reschedule, asked_s)) if outcome == "read" else nullcontext()
+            waited_for = until_hang_up(request, limit) if outcome == "read" else nullcontext()
             with waited_for:
                 on_sent = None if seen is None else seen.sent
                 result = await forward(outbound, on_sent=on_sent, on_informational=request.tell)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.hang_up import on_hang_up
+from proxy.hang_up import on_hang_up, until_hang_up
 from proxy.inbound.request import Request
 from proxy.inbound.server import Server
 from proxy.log import Log
@@ -76,3 +76,38 @@ async def test_nobody_is_called_who_does_not_want_to_know_any_more(
         caller.close()
         await late.wait()
     assert not early.is_set()
+
+
+async def test_hang_up_ends_the_time_that_is_allowed(asked: tuple[Request, asyncio.StreamWriter]) -> None:
+    """Whoever waits for the tool stops waiting when nobody waits for them."""
+    request, caller = asked
+
+    async def wait() -> None:
+        async with asyncio.timeout(60) as limit:
+            with until_hang_up(request, limit):
+                caller.close()
+                await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(TimeoutError):
+        await wait()
+
+
+async def test_hang_up_at_the_very_end_of_that_time_is_no_fault(asked: tuple[Request, asyncio.StreamWriter]) -> None:
+    """Both may be noticed within one turn of the loop: a limit that is over cannot be moved any more, and whoever tells
+    of the hang-up has more to do."""
+    request, _ = asked
+    loop = asyncio.get_running_loop()
+
+    async def wait() -> None:
+        async with asyncio.timeout(60) as limit:
+            with until_hang_up(request, limit):
+                limit.reschedule(loop.time())
+                try:
+                    await loop.create_future()
+                finally:
+                    assert limit.expired()
+                    assert request.caller.on_lost is not None
+                    request.caller.on_lost()
+
+    with pytest.raises(TimeoutError):
+        await wait()
