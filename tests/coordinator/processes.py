@@ -19,6 +19,9 @@ from evaluation.sidecar import POLICIES
 from tests.proxy.processes import BOOT, STOP_S, until
 from tests.tracked import ROOT
 
+SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+"""What the API signs its notifications with."""
+
 
 class Process:
     """One running command of ours, and what it has said."""
@@ -69,33 +72,41 @@ class Process:
 class World:
     """The API, the tools and the sidecar; `coordinator` starts one more of those that share `store`."""
 
-    def __init__(self, folder: Path, store: str, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, store: str, policies: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
         self.store = store
+        self.policies = policies
         self._stack = stack
         self.assistants, self.tools, self.proxy = unused_address(), unused_address(), unused_address()
         self.admin = unused_address()
+        self.secret = folder / "secret"
+        self.secret.write_text(SECRET)
         self.processes: dict[str, Process] = {}
 
-    def start(self, script: dict[str, Any], latency_s: float, webhook: Address | None) -> None:
+    def start(self, script: dict[str, Any], tooling: Sequence[str], webhook: Address | None) -> None:
         """Start what is around the coordinators."""
-        file = self.folder / "script.json"
-        file.write_text(json.dumps(script))
-        api = ["simulate", "assistants", "--listen", str(self.assistants), "--script", str(file)]
+        api = ["simulate", "assistants", "--listen", str(self.assistants), "--script", self.script("api", script)]
         if webhook is not None:
-            secret = self.folder / "secret"
-            secret.write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
-            api += ["--webhook-url", f"{webhook.url}/v1/webhooks/assistants", "--webhook-secret-file", str(secret)]
+            api += ["--webhook-url", f"{webhook.url}/v1/webhooks/assistants", "--webhook-secret-file", str(self.secret)]
         self.run("assistants", *api)
-        self.run("tools", "simulate", "tools", "--listen", str(self.tools), "--latency", str(latency_s))
-        self.run(
-            "proxy", "proxy", "--policies", str(POLICIES), "--upstream", self.tools.url, "--listen", str(self.proxy),
-            "--health", str(unused_address()), "--admin", str(self.admin),
-            "--store", f"sqlite:///{self.folder / 'ledger.db'}",
-        )  # fmt: skip
-        for url in (f"{self.assistants.url}/_simulator/submissions", f"{self.tools.url}/_tools/audit",
-                    f"{self.proxy.url}/tools/search_kb"):  # fmt: skip
+        self.run("tools", "simulate", "tools", "--listen", str(self.tools), *tooling)
+        for url in (f"{self.assistants.url}/_simulator/submissions", f"{self.tools.url}/_tools/audit"):
             until(lambda url=url: answers(url), f"{url} answers")  # type: ignore[misc]
+
+    def script(self, name: str, script: dict[str, Any]) -> str:
+        """Write a simulator's script, and return its path."""
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps(script))
+        return str(file)
+
+    def sidecar(self, name: str, ledger: str, proxy: Address, admin: Address) -> None:
+        """Start a sidecar before the tools, and wait until it takes calls."""
+        health = unused_address()
+        process = self.run(
+            name, "proxy", "--policies", str(self.policies), "--upstream", self.tools.url, "--listen", str(proxy),
+            "--health", str(health), "--admin", str(admin), "--store", ledger,
+        )  # fmt: skip
+        until(lambda: answers(f"{health.url}/readyz"), f"{name} is ready: {process.said()}")
 
     def run(self, name: str, *arguments: str) -> Process:
         """Start a command; it is ended with the world."""
@@ -108,7 +119,7 @@ class World:
         address = listen or unused_address()
         process = self.run(
             name, "coordinator", "--assistants", f"{self.assistants.url}/v1", "--proxy", self.proxy.url,
-            "--policies", str(POLICIES), "--listen", str(address), "--store", self.store, *more,
+            "--policies", str(self.policies), "--listen", str(address), "--store", self.store, *more,
         )  # fmt: skip
         until(lambda: answers(f"{address.url}/readyz"), f"{name} is ready: {process.said()}")
         return Coordinator(process, address)
@@ -167,21 +178,23 @@ def get(url: str) -> Any:
         return json.load(answer)
 
 
-def post(url: str, body: Any) -> Any:
+def post(url: str, body: Any, within_s: float = 30) -> Any:
     """Post JSON, and return the answer's."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=within_s) as answer:
         return json.load(answer)
 
 
 @contextlib.contextmanager
 def world(
     folder: Path, store: str = "", script: dict[str, Any] | None = None, latency_s: float = 0.05,
-    webhook: Address | None = None,
+    webhook: Address | None = None, policies: Path = POLICIES,
 ) -> Iterator[World]:  # fmt: skip
-    """Run everything but coordinators. They keep their runs in `store`, or in a file of the folder."""
+    """Run everything but coordinators. They keep their runs in `store`, or in a file of the folder; the sidecar keeps
+    its calls in a file of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        opened = World(folder, store or f"sqlite:///{folder / 'coordinator.db'}", stack)
-        opened.start(script or {"think": [0.05, 0.1]}, latency_s, webhook)
+        opened = World(folder, store or f"sqlite:///{folder / 'coordinator.db'}", policies, stack)
+        opened.start(script or {"think": [0.05, 0.1]}, ["--latency", str(latency_s)], webhook)
+        opened.sidecar("proxy", f"sqlite:///{folder / 'ledger.db'}", opened.proxy, opened.admin)
         yield opened
