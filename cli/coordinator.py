@@ -13,7 +13,7 @@ import uvloop
 from cli.exits import Conflict, Exit
 from cli.parameters import Address, Duration
 from coordinator import app
-from coordinator.assistants import Assistants
+from coordinator.assistants import WITHIN_S, Assistants
 from coordinator.exchange import AioExchange
 from coordinator.executor import Executor
 from coordinator.means import Limits
@@ -28,6 +28,9 @@ from process.tokens import Secrets, is_loopback
 
 VISIBILITIES_OF_DEADLINE = 3
 """A run must stay ours for this many store deadlines: a renewal that fails once must not lose it."""
+
+VISIBILITY_SHARE = 0.6
+"""Of the visibility, for one call to the API: its answer is to be written down while the run is still ours."""
 
 FILE = click.Path(exists=True, dir_okay=False)
 
@@ -105,8 +108,10 @@ async def _serve(
     settings: app.Settings, store: RunStore, assistants: str, proxy: str, token_file: str | None, query: dict[str, str]
 ) -> None:
     limits = settings.limits
-    backend = Assistants(assistants, AioExchange(limits.looks_max), token_file=token_file, query=query)
-    tools = Executor(proxy, AioExchange(limits.calls_max), random.random)
+    within_s = min(WITHIN_S, VISIBILITY_SHARE * limits.visibility_ms / 1_000)
+    api = AioExchange(limits.looks_max)
+    backend = Assistants(assistants, api, token_file=token_file, query=query, within_s=within_s)
+    tools = Executor(proxy, AioExchange(limits.calls_max + limits.late_max), random.random)
     running = app.Coordinator(settings, store, backend, tools)
     await running.run(lambda started: click.echo(app.announcement(started, assistants, proxy), err=True))
 

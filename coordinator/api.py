@@ -24,6 +24,7 @@ from coordinator.store import Put, Standing, Written
 from coordinator.turns import NotStarted, Started, TurnAsk, Turns
 from coordinator.watching import Watching
 from coordinator.webhooks import BadWebhook, Webhooks
+from ledger.store import StoreUnavailable
 
 WEBHOOK_KEEP_MS = 15 * 60 * 1_000
 """How long a notification's id is remembered: three times as long as its signature is good for."""
@@ -105,7 +106,10 @@ class Api:
             key, None, version, encode(run), label=label_of(run), owner=means.owner if room else "",
             then="keep" if room else "hurry", in_ms=means.limits.visibility_ms if room else None,
         )  # fmt: skip
-        told = await means.store.swap(put)
+        try:
+            told = await means.store.swap(put)
+        except StoreUnavailable:  # the same write again has the effect of one; the first may have been done
+            told = await means.store.swap(put)
         if isinstance(told, Written):
             if room:
                 place = Standing(key, version, put.record, means.owner)

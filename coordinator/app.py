@@ -73,6 +73,7 @@ class Coordinator:
             metrics=self.metrics, log=self.log, owner=prefix, now_ms=lambda: int(time.time() * 1_000),
             version=lambda: f"{prefix}{next(numbers):x}", share=random.random, limits=settings.limits,
             elsewhere=frozenset(settings.elsewhere), slots=asyncio.Semaphore(settings.limits.calls_max),
+            late=asyncio.Semaphore(settings.limits.late_max),
         )  # fmt: skip
         self.watching = Watching(self.means)
         self.turns = Turns(self.means, self.watching)
@@ -84,6 +85,7 @@ class Coordinator:
         admission = Admission(settings.listen[0], tokens, "--token-file")
         self._app = application(api, admission, self.health, self.metrics, self.log)
         self._tasks: list[asyncio.Task[None]] = []
+        self._taking_in: list[asyncio.Task[None]] = []
         self.address: tuple[str, int] = settings.listen
 
     async def run(self, started: Callable[[Coordinator], None] | None = None) -> None:
@@ -133,8 +135,9 @@ class Coordinator:
             await self._live.start()
         self._store.listen(self.means.owner, self._nudged)
         loop = asyncio.get_running_loop()
-        work = (self.watching.take(self.turns.resume), self.watching.renew(), self.inbox.work(), self._count())
-        self._tasks += [loop.create_task(one) for one in work]
+        self._taking_in = [loop.create_task(self.inbox.work())]
+        work = (self.watching.take(self.turns.resume), self.watching.renew(), self._count())
+        self._tasks += [*self._taking_in, *(loop.create_task(one) for one in work)]
         self.health.started = self.health.ready = True
         self.log.event(
             "coordinator.started", listen=f"{self.address[0]}:{self.address[1]}", store=self._store.name,
@@ -147,10 +150,14 @@ class Coordinator:
             self.inbox.kick()
 
     async def _let_go(self) -> None:
-        """Readiness off; passes end; runs are released, so that another replica takes them at once."""
+        """Readiness off; passes end; runs are released, so that another replica takes them at once; results that were
+        given to this process are taken in, since nobody else would get them for a while."""
         self.health.ready = False
         self.log.event("coordinator.stopping", runs=len(self.watching))
+        self.inbox.stop()
         await self.watching.stop(LET_GO_S)
+        if self._taking_in:
+            await asyncio.wait(self._taking_in, timeout=LET_GO_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

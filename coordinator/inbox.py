@@ -72,6 +72,7 @@ class Inbox:
         self._nudge = nudge
         self._complete = complete
         self._kick = asyncio.Event()
+        self._stopping = False
 
     async def accept(self, entry: Entry) -> Accepting | Unmatched:
         """Take a result, or say why not. `accepted` is durable. Raises `StoreUnavailable` and `CorruptRecord`."""
@@ -98,11 +99,16 @@ class Inbox:
         """Look at the queue now."""
         self._kick.set()
 
+    def stop(self) -> None:
+        """Have `work` end once it has taken in what was delivered here: nobody else would get that for a while."""
+        self._stopping = True
+        self.kick()
+
     async def work(self) -> None:
-        """Take accepted results into their runs, for ever."""
+        """Take accepted results into their runs, until `stop`."""
         means = self._means
         left: list[Delivery] = []  # what the store was away for is ours for a while: it need not be delivered again
-        while True:
+        while left or not self._stopping:
             try:
                 came = left = left or await means.store.deliveries(means.owner, BATCH_MAX, IDLE_MS)
                 while left:

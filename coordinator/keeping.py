@@ -23,6 +23,7 @@ from coordinator.means import Means
 from coordinator.polling import FAST_S, away_s, pause_s
 from coordinator.records import Call, Given, Run, Step, decode_run, encode
 from coordinator.results import end_of, given_of, in_place_of
+from coordinator.slots import asked
 from coordinator.store import Put, Standing, Written
 from coordinator.tools import Ask
 from ledger.store import StoreUnavailable
@@ -230,16 +231,15 @@ class Keeping:
 
     async def _execute(self, call: Call, arguments: str) -> None:
         """Ask for one call until there is something definite, and take that for its result."""
-        loop, means, run = asyncio.get_running_loop(), self._means, self.run
-        left_ms = deadline_of(call, run, means.limits.margin_ms) - means.now_ms() + means.limits.late_ms
+        means, run = self._means, self.run
+        left_s = (deadline_of(call, run, means.limits.margin_ms) - means.now_ms()) / 1_000
         step_id = "" if run.step is None else run.step.step_id
         ask = Ask(
             run.thread_id, run.run_id, step_id, call.known_as, call.tool, arguments, run.tenant, run.user,
             write=call.write,
         )  # fmt: skip
         try:
-            async with means.slots:
-                told = await means.tools.call(ask, loop.time() + max(0, left_ms) / 1_000)
+            told = await asked(means, ask, left_s)
         finally:
             self._tasks.pop(call.known_as, None)
         means.metrics.calls.labels(told.verdict).inc()
@@ -251,7 +251,7 @@ class Keeping:
         result = given_of(told, means.now_ms())
         if result is not None:
             self._results[call.known_as] = result
-            self._whole_at = loop.time()
+            self._whole_at = asyncio.get_running_loop().time()
         self._wake.set()
 
     def _with_results(self, run: Run) -> Run:
@@ -270,8 +270,8 @@ class Keeping:
         means = self._means
         now_ms = means.now_ms()
         for call in wants(run, now_ms, means.limits.margin_ms).overdue:
-            asked = call.known_as in self._tasks
-            result = in_place_of(call, now_ms, asked=asked, elsewhere=means.is_elsewhere(call.tool))
+            known = call.known_as in self._tasks
+            result = in_place_of(call, now_ms, asked=known, elsewhere=means.is_elsewhere(call.tool))
             run, _ = transitions.given(run, call.known_as, result, now_ms)
             means.log.event(
                 "call.overdue", level="warning", **self._ids(), tool=call.tool, tool_call_id=call.tool_call_id,

@@ -27,6 +27,7 @@ class Limits(Struct, frozen=True):
     remember_ms     how long a run is kept after its end: `runs show`, and duplicates of posted results.
     runs_max        runs that one process keeps at a time; the others wait in the due-queue.
     calls_max       tool calls under way at a time.
+    late_max        calls whose time is over that are still waited for, for their late truth.
     looks_max       requests to the API under way at a time.
     queue_max       posted results that wait.
     """
@@ -38,6 +39,7 @@ class Limits(Struct, frozen=True):
     remember_ms: int = DAY_MS
     runs_max: int = 2_000
     calls_max: int = 256
+    late_max: int = 256
     looks_max: int = 64
     queue_max: int = 10_000
 
@@ -62,6 +64,7 @@ class Means(Struct):
     elsewhere: frozenset[str] = frozenset()
     notifications: Notifications = field(default_factory=Notifications)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(Limits().calls_max))
+    late: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(Limits().late_max))
 
     def is_elsewhere(self, tool: str) -> bool:
         """Say whether a gateway executes `tool`: `*` stands for all of them."""

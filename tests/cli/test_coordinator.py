@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from evaluation.address import unused_address
-from tests.coordinator.processes import Coordinator, World, post, world
+from tests.coordinator.processes import Coordinator, Process, World, answers, post, world
+from tests.proxy.processes import until
 
 TICKET = ("create_ticket", {"user_id": "u", "subject": "Printer"})
 STARTING = ("coordinator", "--assistants", "http://127.0.0.1:1/v1", "--proxy", "http://127.0.0.1:2")
@@ -139,3 +141,21 @@ def test_store_that_another_process_owns_is_a_conflict(shift: Shift) -> None:
     )  # fmt: skip
     assert again._process.wait(30) == 4
     assert "belongs to a running process" in again.said()
+
+
+def test_call_to_a_silent_api_ends_within_the_visibility(tmp_path: Path) -> None:
+    """After six tenths of it: what the API says must be written down while the run is still this process's."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = unused_address()
+        process = Process(
+            tmp_path, "patient",
+            ("coordinator", "--assistants", f"http://127.0.0.1:{silent.getsockname()[1]}/v1", "--proxy",
+             "http://127.0.0.1:2", "--listen", str(address), "--store", "memory://", "--visibility", "3s"),
+        )  # fmt: skip
+        try:
+            until(lambda: answers(f"{address.url}/readyz"), "it is ready")
+            post(f"{address.url}/v1/runs", {"thread_id": "thread_1", "run_id": "run_1"})
+            until(lambda: process.events("backend.away"), "it gives up")
+            assert process.events("backend.away")[0]["detail"] == "no answer within 1.8 s"
+        finally:
+            process.end()

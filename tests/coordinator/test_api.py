@@ -275,3 +275,17 @@ async def test_notification_makes_its_run_looked_at_once_and_counts_once(tmp_pat
 async def looked_more_than(now: Port, looks: int) -> bool:
     """Say whether the API was looked at since."""
     return now.house.api.asked.count("look") > looks
+
+
+async def test_run_whose_tracking_got_no_answer_is_tracked_once() -> None:
+    """The store wrote it and its answer was lost: the same write again finds that out. A store that is away is 503."""
+    async with port() as now:
+        thread = now.house.life.create_thread(now.house.api.now(), {})
+        run = now.house.life.create_run(thread, "asst_1", [[TICKET]], now.house.api.now())
+        now.replica.weather.next["swap"] = ["cut"]
+        await now.post("/v1/runs", {"thread_id": thread.id, "run_id": run.id}, 202)
+        assert [one["run_id"] for one in (await now.get("/v1/runs"))["runs"]] == [run.id]
+        assert len(now.replica.watching) == 1
+        now.replica.weather.next["swap"] = ["refused", "refused"]
+        other = {"thread_id": thread.id, "run_id": "run_other"}
+        assert (await now.post("/v1/runs", other, 503))["type"].endswith("store-unavailable")

@@ -370,3 +370,24 @@ async def test_result_for_a_call_that_the_proxy_has_answered_is_a_conflict() -> 
         call_id = now.life.runs[run_id].steps[0].calls[0].id
         assert await replica.inbox.accept(posted(now, run_id, call_id)) == "conflict"
         assert (await now.ended(run_id)).status == "completed"
+
+
+@pytest.mark.fault(56)
+@in_virtual_time
+async def test_result_that_was_given_to_a_replica_that_stops_is_taken_in_before_it_does() -> None:
+    """The queue's answer comes after the stop has begun: nobody else would be given that result for ten seconds."""
+    async with house() as now:
+        first = gateway(now, "first")
+        run_id = await started(now, [TICKET])
+        step = await asks(now, run_id)
+        await asyncio.sleep(1)
+        first.weather.next["deliveries"] = ["slow"]
+        assert await first.inbox.accept(posted(now, run_id, step.calls[0].id)) == "accepted"
+        await asyncio.sleep(0.1)
+        first.inbox.stop()
+        await first.watching.stop(12.0)
+        await asyncio.wait_for(first.tasks[2], 12)
+        assert await now.store.depth() == 0
+        gateway(now, "second")
+        assert (await now.ended(run_id, IDLE_MS / 1_000 / 2)).status == "completed"
+        assert step.calls[0].output == '"done"'
