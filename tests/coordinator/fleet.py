@@ -45,8 +45,8 @@ class Replica:
 
 
 class Nemesis:
-    """Breaks something at instants that a seed chooses, and mends it again; one replica at a time is frozen, so that the
-    others have the time to take its runs."""
+    """Breaks something at instants that a seed chooses, and mends it again. One replica at a time is frozen, so that
+    the others have the time to take its runs."""
 
     def __init__(self, replicas: Sequence[Replica], seed: int) -> None:
         self.done: Counter[str] = Counter()
@@ -88,8 +88,8 @@ class Nemesis:
 
 
 class User:
-    """Somebody with a conversation of some turns, one after the other, each asked for at any replica until one says that
-    its run was made. `runs` has what each turn's run was to do."""
+    """Somebody with a conversation of some turns, one after the other, each asked for at any replica until one says
+    that its run was made. `runs` has what each turn's run was to do."""
 
     def __init__(self, number: int, turns: int, world: World, replicas: Sequence[Replica], seed: int) -> None:
         self.runs: dict[str, Plan] = {}
