@@ -38,6 +38,8 @@ class ApiRelay:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for gate in self._gates:
+            gate.open()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

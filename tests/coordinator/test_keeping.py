@@ -36,11 +36,9 @@ async def test_run_is_executed_and_submitted_step_by_step() -> None:
         run_id = await started(now, [TICKET, MAIL], [wanted("create_ticket", subject="Again")])
         record = await now.ended(run_id)
         assert record.status == "completed"
-        assert [json.loads(one[2]) for one in now.tools.executed] == [
-            {"subject": "Printer on fire"},
-            {"to": "a@example.com"},
-            {"subject": "Again"},
-        ]
+        ran = [json.loads(one[2]) for one in now.tools.executed]
+        assert sorted(ran[:2], key=str) == [{"subject": "Printer on fire"}, {"to": "a@example.com"}]
+        assert ran[2:] == [{"subject": "Again"}]
         assert len(now.api.accepted) == 2
         assert [step.state for step in record.steps] == ["submitted", "submitted"]
         assert record.steps[0].step_id
