@@ -70,8 +70,9 @@ check-wheel: $(STAMPS)/dev ## The wheel installs and runs in an empty environmen
 	@$(PYTEST) tests/test_wheel.py
 
 .PHONY: bench
-bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast
+bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast; then the coordinator
 	@$(BIN)/python -m evaluation.bench
+	@$(BIN)/python -m evaluation.bench.coordinator
 
 .PHONY: nightly
 nightly: $(STAMPS)/dev ## The property tests and searches for bad histories, LONGER=20 times as long

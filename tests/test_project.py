@@ -64,6 +64,7 @@ EXCUSED = {
     "coordinator/tools.py": "a port: tests/coordinator run what stands behind it",
     "evaluation/assistants/things.py": "shapes, which tests/evaluation/assistants/test_clients.py has the clients read",
     "evaluation/bench/bare_proxy.py": "a yardstick that is run, not used: tests/evaluation/bench/test_systems.py",
+    "evaluation/bench/coordinated.py": "run whole by tests/evaluation/bench/test_coordinator.py",
     "evaluation/bench/environment.py": "what a machine is called, as it says itself",
     "evaluation/bench/fast_tool.py": "run as a process: tests/evaluation/bench/test_closed_loop.py",
     "evaluation/bench/load.py": "what the two loads share: tests/evaluation/bench/test_closed_loop.py",

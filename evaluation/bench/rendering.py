@@ -8,13 +8,18 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from evaluation.bench.environment import Environment
 from evaluation.bench.figures import spread
-from evaluation.bench.report import Report, tables
+from evaluation.bench.report import Report, Table, tables
 
 
 def heading(found: Report) -> str:
     """Return the line that every figure must be read with."""
-    e = found.environment
+    return preface(found.environment, _disturbance(found))
+
+
+def preface(e: Environment, disturbance: str = "") -> str:
+    """Return what there is to know of the machine, and of what else ran there."""
     packages = ", ".join(f"{name} {number}" for name, number in e.packages.items())
     programs = "".join(f", {said}" for said in e.programs.values() if said)
     apart = (
@@ -24,7 +29,7 @@ def heading(found: Report) -> str:
     )
     return (
         f"Commit {e.commit}, {e.taken_at}; {e.cores} cores ({e.processor}), Linux {e.kernel}; {apart}; a durable 4 KiB "
-        f"append takes {e.fsync_us:.0f} µs here.{_disturbance(found)} Python {e.python}, {packages}{programs}."
+        f"append takes {e.fsync_us:.0f} µs here.{disturbance} Python {e.python}, {packages}{programs}."
     )
 
 
@@ -40,8 +45,13 @@ def _disturbance(found: Report) -> str:
 
 def markdown(found: Report) -> str:
     """Return the report for a document."""
-    parts = [heading(found)]
-    for table in tables(found):
+    return document(heading(found), tables(found))
+
+
+def document(first: str, drawn: Sequence[Table]) -> str:
+    """Return tables for a document, after what they must be read with."""
+    parts = [first]
+    for table in drawn:
         lines = [f"### {table.title}", "", _markdown_row(table.columns), _markdown_row(["---"] * len(table.columns))]
         lines += [_markdown_row(row) for row in table.rows]
         parts.append("\n".join(lines))
@@ -56,8 +66,13 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def show(out: Console, found: Report) -> None:
     """Print the report."""
-    out.print(heading(found))
-    for table in tables(found):
+    draw(out, heading(found), tables(found))
+
+
+def draw(out: Console, first: str, wanted: Sequence[Table]) -> None:
+    """Print tables, after what they must be read with."""
+    out.print(first)
+    for table in wanted:
         drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for number, column in enumerate(table.columns):
             drawn.add_column(column, justify="left" if number < 2 else "right")

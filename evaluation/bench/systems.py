@@ -86,11 +86,11 @@ async def stand(
             systems.append(system)
         redis_url = None
         if REDIS in wanted and (program := redis_server()):
-            redis, redis_url = await stack.enter_async_context(_redis(directory, cores.other, program))
+            server, redis_url = await stack.enter_async_context(redis(directory, cores.other, program))
             system, _ = await stack.enter_async_context(
                 guarded(session, directory, cores.server, tool, redis_url, REDIS)
             )
-            systems.append(replace(system, store_pids=(redis.pid,)))
+            systems.append(replace(system, store_pids=(server.pid,)))
         elif REDIS in wanted:
             missing[REDIS] = "no redis-server on this machine"
         yield Stand(cores, tool, tuple(systems), missing, redis_url)
@@ -160,16 +160,17 @@ async def _nginx(
 
 
 @contextlib.asynccontextmanager
-async def _redis(directory: Path, core: int, program: str) -> AsyncIterator[tuple[Child, str]]:
-    """A Redis server that keeps what it is told as a ledger should be kept: append-only, synchronised every second."""
+async def redis(directory: Path, core: int, program: str) -> AsyncIterator[tuple[Child, str]]:
+    """A Redis server that keeps what it is told as a ledger should be kept: append-only, synchronised every second; and
+    its URL."""
     address = unused_address()
     kept = directory / "redis"
     kept.mkdir()
     command = [program, "--port", str(address.port), "--bind", address.host, "--dir", str(kept)]
     command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"]
-    with child("redis-server", command, directory, core=core) as redis:
-        await redis.until_ready(functools.partial(_pongs, address), READY_S)
-        yield redis, f"redis://{address}"
+    with child("redis-server", command, directory, core=core) as server:
+        await server.until_ready(functools.partial(_pongs, address), READY_S)
+        yield server, f"redis://{address}"
 
 
 async def _pongs(address: Address) -> bool:
