@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
     @property
     def serving(self) -> bool:
         """Say whether somebody waits for an answer here."""
-        return self._state == _SERVING and self.transport is not None
+        return self._state == _SERVING and self._request is not None and not self._request.gone()
 
     def end_if_idle(self) -> None:
         """Hang up unless something is owed to the caller."""
@@ -144,6 +144,7 @@ class Connection(asyncio.Protocol):
         """The caller has ended its side, and is taken to have hung up. The transport closes itself after this."""
         self._hung_up()
         self._limit.set(TAKE_S)
+        self._loop.call_soon(self._owner.served)  # once it has
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The descriptor is closed, by whomever."""

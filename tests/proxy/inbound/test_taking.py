@@ -115,6 +115,22 @@ async def test_answer_that_was_cut_and_is_not_taken_ends_the_connection(house: t
     await inside.emptied()
 
 
+async def test_caller_that_has_hung_up_is_not_waited_for_at_the_end(
+    house: tuple[House, Ask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ended its side waits for no answer, whatever of one it has not taken: no drain stands still for it."""
+    monkeypatch.setattr(connection, "TAKE_S", 60.0)
+    inside, ask = house
+    _, writer = await ask(b"whole")
+    inside.server.drain()
+    finished = asyncio.ensure_future(inside.server.finished())
+    await asyncio.sleep(0)
+    assert not finished.done()
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        await finished
+
+
 class Slow(asyncio.Transport):
     """A caller's end that takes as much as a test says."""
 
