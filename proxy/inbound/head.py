@@ -9,7 +9,7 @@ Callers send the same request line and the same names of fields over and over. B
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -125,16 +125,16 @@ def read_head(section: bytes) -> Head:
     # As many fields as lines, or some came twice, which a dict does not show. It also means that llhttp has seen the
     # section end where we do: it tells of a field when the next one begins or the section is over.
     if len(unique) == count:
-        names, values = tuple(unique), list(unique.values())
+        names = tuple(unique)
+        values: Iterable[bytes] = unique.values()
     else:
         names, values = _all_fields(section, count)
-    # White space around a value is no part of it (RFC 9110, 5.5). llhttp drops what comes before it, and nothing else.
-    if b" \r\n" in section or b"\t\r\n" in section:
-        values = [value.rstrip(b" \t") for value in values]
     shape = _shapes.get(names) or _learn(names)
     end = section.find(b"\r\n")
     line = _remembered(section[:end]) if end <= REMEMBERED_BYTES_MAX else read_line(section[:end])
-    return _judge(line, shape, values)
+    # White space around a value is no part of it (RFC 9110, 5.5). llhttp drops what comes before, and lets none pass
+    # but spaces and tabs; to look whether there is any after costs more than to drop it.
+    return _judge(line, shape, list(map(bytes.rstrip, values)))
 
 
 def parse(data: bytes, on_header: Callable[[bytes, bytes], object] | None) -> None:
