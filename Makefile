@@ -16,7 +16,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 ROOMS := $(wildcard policies ledger process proxy coordinator evaluation cli)
-WORKERS ?= auto
+# Two a core: much of what the tests do is to wait for processes.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Once is a minute of processor time, so 20 times are twenty, on one core; a hundred would be two hours.
 LONGER ?= 20
 PYTEST := $(BIN)/python -m pytest -q
