@@ -42,7 +42,7 @@ demo: $(STAMPS)/run ## Replay the incident of the two tickets: without Holdfast,
 
 ##@ Working on it
 .PHONY: test
-test: $(STAMPS)/dev ## All tests that need nothing but pip (under 5 minutes)
+test: $(STAMPS)/dev ## All tests that need nothing but pip (some six minutes on two cores)
 	@$(PYTEST) $(IN_PARALLEL) -m "not system"
 
 .PHONY: check
