@@ -7,24 +7,19 @@ with its line and its field: a replay of half a trace would look like one of the
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from evaluation.replay.lines import LINE_BYTES_MAX, BadLine, decoded
 from evaluation.replay.turns import Turn
 
 VERSION = 1
-LINE_BYTES_MAX = 4 * 1024 * 1024
-"""A turn is a few kilobytes: a line far longer is another kind of file, and would be read into memory whole."""
-
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
-_NAMED = re.compile(r"field `(?P<field>\w+)`")
 
 
-class BadTrace(ValueError):
+class BadTrace(BadLine):
     """A trace that cannot be used; the message names the file, the line and the field, and says what to do."""
 
 
@@ -81,25 +76,9 @@ def _check_header(path: Path, line: bytes) -> None:
 
 def _decoded(where: str, line: bytes) -> Turn:
     try:
-        return _turns.decode(line)
-    except msgspec.ValidationError as error:
-        found = _AT.match(str(error))
-        assert found
-        what, place = found["what"], found["where"] or ""
-        named = _NAMED.search(what)
-        field = ".".join(filter(None, (place, named["field"] if named else ""))) or "the whole line"
-        raise BadTrace(f"{where}: {field}: {what}: {_remedy(what)}") from None
-    except msgspec.DecodeError as error:
-        told = "the line is empty: remove it" if not line.strip() else f"not JSON ({error}): write one turn per line"
-        raise BadTrace(f"{where}: {told}") from None
-
-
-def _remedy(what: str) -> str:
-    if "unknown field" in what:
-        return "remove the field, or correct its name"
-    if "missing required" in what:
-        return "add the field"
-    return "write what is expected"
+        return decoded(where, line, _turns)
+    except BadLine as error:
+        raise BadTrace(str(error)) from None
 
 
 def _check(where: str, turn: Turn, seen: dict[str, Turn], last: float) -> None:

@@ -82,7 +82,7 @@ AGAIN = {"of": "a", "kind": "said-again"}
         ({**STEP, "steps": [[]]}, r"steps\[0\]: has no calls: remove the step"),
         ({**STEP, "steps": [[{**CALL, "tool": ""}]]}, r"steps\[0\]\[0\].tool: is empty: write a tool's name"),
         ("[]", "the whole line: Expected `object`, got `array`: write"),
-        ('{"id": "b", "at"', "not JSON .*: write one turn per line"),
+        ('{"id": "b", "at"', "not JSON .*: write one record per line"),
         ("", "the line is empty: remove it"),
     ],
 )
