@@ -7,6 +7,7 @@ whether it is made first, last or alone, and a workload of 1,000 turns is the be
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from itertools import count, islice
 
@@ -69,9 +70,19 @@ class Shape(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
 
 
 def workload(shape: Shape, turns: int) -> list[Turn]:
-    """Return the first `turns` turns of the conversations, in the order in which they are said."""
-    told = (turn for number in count() for turn in conversation(shape, number))
-    return sorted(islice(told, turns), key=lambda turn: (turn.at, turn.id))
+    """Return the first `turns` turns, in the order in which they are said. The conversations of the last ones go on
+    beyond them, as those in any stretch of a log do."""
+    return list(islice(_said(shape), turns))
+
+
+def _said(shape: Shape) -> Iterator[Turn]:
+    """Yield all turns in their order: none of a conversation's is before the conversation may begin."""
+    begun: list[tuple[float, str, Turn]] = []
+    for number in count():
+        while begun and begun[0][0] < number / shape.conversations_per_s:
+            yield heapq.heappop(begun)[2]
+        for turn in conversation(shape, number):
+            heapq.heappush(begun, (turn.at, turn.id, turn))
 
 
 def conversation(shape: Shape, number: int) -> Iterator[Turn]:

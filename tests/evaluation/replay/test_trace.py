@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.replay.trace import LINE_BYTES_MAX, BadTrace, read_trace, write_trace
+from evaluation.replay.lines import LINE_BYTES_MAX
+from evaluation.replay.trace import BadTrace, read_trace, write_trace
 from evaluation.replay.workload import Shape, workload
 
 CALL: dict[str, Any] = {"tool": "send_email", "arguments": {"to": "a@b.example"}}
