@@ -41,19 +41,32 @@ scripted = click.option(
 seeded = click.option("--seed", type=int, help="Of what goes wrong; the script's own, if not given.")
 
 
+far_listen = click.option(
+    "--far-listen", type=ListenAt(), help="Listen here too, for a region that is far away: see --far-delay."
+)
+far_delay = click.option(
+    "--far-delay", type=click.FloatRange(0), default=0.03, show_default=True, metavar="SECONDS",
+    help="How long each way takes to and from there.",
+)  # fmt: skip
+
+
 @simulate.command()
 @click.option("--listen", type=ListenAt(), default="127.0.0.1:8200", show_default=True)
 @scripted
 @seeded
-@click.option("--webhook-url", metavar="URL", help="Who is told of each new status of a run.")
+@click.option("--webhook-url", metavar="URL", multiple=True, help="Who is told of new statuses of runs; in turn.")
+@click.option("--far-webhook-url", metavar="URL", multiple=True, help="Who is told, too, in a region far away.")
 @click.option(
     "--webhook-secret-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What notifications are signed with.",
 )
+@far_listen
+@far_delay
 def assistants(
-    listen: Address, script: Path | None, seed: int | None, webhook_url: str | None, webhook_secret_file: Path | None
-) -> None:
+    listen: Address, script: Path | None, seed: int | None, webhook_url: tuple[str, ...],
+    far_webhook_url: tuple[str, ...], webhook_secret_file: Path | None, far_listen: Address | None, far_delay: float,
+) -> None:  # fmt: skip
     """Serve threads and runs as the Assistants API does, with a model that finds its tool calls in messages.
 
     A message like {"steps": [[{"tool": "create_ticket", "arguments": {"subject": "printer"}}]]} is a plan: a list of
@@ -61,23 +74,25 @@ def assistants(
     """
     from evaluation.assistants.script import Script, read_script
     from evaluation.assistants.serving import serve
+    from evaluation.assistants.webhooks import Receiver
     from evaluation.scripts import BadScript
+    from evaluation.serving import Far
 
-    if (webhook_url is None) != (webhook_secret_file is None):
+    receivers = [Receiver(url) for url in webhook_url] + [Receiver(url, far_delay) for url in far_webhook_url]
+    if (not receivers) != (webhook_secret_file is None):
         raise click.UsageError("--webhook-url and --webhook-secret-file go together")
     try:
         wanted = Script() if script is None else read_script(script)
     except BadScript as error:
         raise click.BadParameter(str(error), param_hint="--script") from None
     wanted = wanted if seed is None else replace(wanted, seed=seed)
-    webhook = None
-    if webhook_url is not None and webhook_secret_file is not None:
-        webhook = (webhook_url, webhook_secret_file.read_text().strip())
+    secret = "" if webhook_secret_file is None else webhook_secret_file.read_text().strip()
+    far = None if far_listen is None else Far(far_listen, far_delay)
 
     def started(bound: Address) -> None:
         click.echo(f"assistants simulator on {bound.url} (base URL for clients: {bound.url}/v1)", err=True)
 
-    _run(serve(listen, wanted, webhook, started))
+    _run(serve(listen, wanted, receivers, secret, started, far))
 
 
 @simulate.command()
@@ -96,16 +111,19 @@ def assistants(
     metavar="SECONDS",
     help="Of every tool, whatever the script says; given again, of a request that comes again. The last one repeats.",
 )
+@far_listen
+@far_delay
 def tools(
-    listen: Address, script: Path | None, seed: int | None, audit: Path | None, latency: tuple[float, ...]
-) -> None:
+    listen: Address, script: Path | None, seed: int | None, audit: Path | None, latency: tuple[float, ...],
+    far_listen: Address | None, far_delay: float,
+) -> None:  # fmt: skip
     """Serve tools that write down whatever they do, and misbehave by a script.
 
     POST /tools/NAME acts, for create_ticket, send_email and any other name, or reads, for search_kb and what the script
     says. GET /_tools/audit shows every effect, GET /_tools/counts what came to nothing.
     """
     from evaluation.scripts import BadScript
-    from evaluation.serving import serve
+    from evaluation.serving import Far, serve
     from evaluation.tools.api import Api
     from evaluation.tools.audit import Audit, BadAudit
     from evaluation.tools.script import built_in, read_script
@@ -129,7 +147,8 @@ def tools(
     except OSError as error:
         raise Conflict(str(error)) from None
     with contextlib.closing(truth):
-        _run(serve(listen, Api(wanted, truth).application(), started))
+        far = None if far_listen is None else Far(far_listen, far_delay)
+        _run(serve(listen, Api(wanted, truth).application(), started, far))
 
 
 def _run(serving: Coroutine[None, None, None]) -> None:

@@ -2,7 +2,7 @@
 
 Every path is served with `/v1` before it and without (the second client puts `api-version` into the query in its
 place). Beside the API there is the truth about it, for tests: `GET /_simulator/submissions` lists every hand-in of tool
-outputs, taken or not, and what its caller was told.
+outputs, taken or not, and what its caller was told; for `GET /_simulator/runs` see `truth`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from msgspec import Struct
 from evaluation.assistants.life import CALLS_MAX, Life, Refusal
 from evaluation.assistants.listing import page
 from evaluation.assistants.script import Fate
-from evaluation.assistants.things import Run, Thread
+from evaluation.assistants.things import ENDED, Run, Thread
+from evaluation.assistants.truth import open_runs, page_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,6 +46,7 @@ class Api:
     ) -> None:
         self.life = Life(self._changed, fate.pace, fate.expires_s)
         self.submissions: list[Submission] = []
+        self._ended: list[Run] = []
         self._fate = fate
         self._notify = notify
         self._now = now
@@ -74,6 +76,7 @@ class Api:
                 web.post(run + "/cancel", self._cancel),
             ])  # fmt: skip
         application.router.add_get("/_simulator/submissions", self._show_submissions)
+        application.router.add_get("/_simulator/runs", self._show_runs)
         application.on_cleanup.append(self._end)
         return application
 
@@ -137,11 +140,12 @@ class Api:
         if not isinstance(assistant, str) or not assistant:
             raise Refusal(400, "Missing required parameter: 'assistant_id'.", code="missing_required_parameter")
         said = next((message.text for message in reversed(thread.messages) if message.role == "user"), "")
+        plan, turn = self._fate.plan(said)
         run = self.life.create_run(
-            thread, assistant, self._fate.plan(said), self._now(), metadata=asked.get("metadata") or {},
+            thread, assistant, plan, self._now(), metadata=asked.get("metadata") or {}, turn=turn,
             instructions=asked.get("instructions") or "", tools=asked.get("tools") or [],
         )  # fmt: skip
-        return self._created(run.shown(), run.id)
+        return self._created(run.shown(), run.name)
 
     def _advance(self, run: Run) -> None:
         """Let what is due happen to a run, and wake up for what comes next."""
@@ -156,7 +160,13 @@ class Api:
             self._alarms[run.id] = loop.call_later(max(0.0, at - self._now()), self._advance, run)
 
     def _changed(self, run: Run) -> None:
-        """A run has a new status or new calls: remember how it was before, for stale reads, and tell who listens."""
+        """A run has a new status or new calls: remember when, and how it was before, for stale reads; tell who
+        listens."""
+        if run.status in ENDED:
+            run.over_at = self._now()
+            self._ended.append(run)
+        elif (step := run.waiting) is not None:
+            step.asked_at = step.asked_at or self._now()
         shown = self._before.setdefault(run.id, [])
         shown.append(msgspec.json.encode(run.shown()))
         del shown[:-2]
@@ -172,7 +182,7 @@ class Api:
             return
         self._decided.add(subject)
         for fault, same_step in (("regenerate", True), ("regenerate_step", False)):
-            if self._fate.strikes(fault, subject):
+            if self._fate.strikes(fault, f"{run.name}:{len(run.steps)}"):
                 loop = asyncio.get_running_loop()
                 loop.call_later(self._fate.pace(run).think_s, self._regenerate, run, same_step)
                 return
@@ -186,11 +196,11 @@ class Api:
 
     async def _show_run(self, request: web.Request) -> web.Response:
         run = self._run(request)
-        if self._fate.strikes("slow_read", run.id):
+        if self._fate.strikes("slow_read", run.name):
             await asyncio.sleep(self._fate.script.slow)
-        if self._fate.strikes("fail_read", run.id):
+        if self._fate.strikes("fail_read", run.name):
             raise Refusal(503, "The server is overloaded or not ready yet.", "server_error")
-        if self._fate.strikes("stale_read", run.id):
+        if self._fate.strikes("stale_read", run.name):
             return web.Response(body=self._before[run.id][0], content_type="application/json")
         return _json(run.shown())
 
@@ -217,15 +227,17 @@ class Api:
 
     async def _submit(self, request: web.Request) -> web.Response:
         run = self._run(request)
-        outputs = _outputs(await _body(request))
+        asked = await _body(request)
         step = run.waiting
         step_id = "" if step is None else step.id
+        _count(run, asked)
+        outputs = _outputs(asked)
 
         def note(*, taken: bool, answered: int) -> None:
             self.submissions.append(Submission(run.id, step_id, outputs, taken, answered, self._now()))
 
         for fault, answered in (("submit_refused_503", 503), ("submit_refused_cut", 0)):
-            if self._fate.strikes(fault, run.id):
+            if self._fate.strikes(fault, run.name):
                 note(taken=False, answered=answered)
                 return _fail(request, answered)
         try:
@@ -233,8 +245,10 @@ class Api:
         except Refusal as refusal:
             note(taken=False, answered=refusal.status)
             raise
+        assert step is not None
+        step.taken_at = self._now()
         for fault, answered in (("submit_applied_503", 503), ("submit_applied_cut", 0)):
-            if self._fate.strikes(fault, run.id):
+            if self._fate.strikes(fault, run.name):
                 note(taken=True, answered=answered)
                 return _fail(request, answered)
         note(taken=True, answered=200)
@@ -242,6 +256,12 @@ class Api:
 
     async def _show_submissions(self, _: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(self.submissions), content_type="application/json")
+
+    async def _show_runs(self, request: web.Request) -> web.Response:
+        if request.query.get("open") == "true":
+            return _json(open_runs(self.life.runs.values()))
+        since = request.query.get("since", "0")
+        return _json(page_of(self._ended, int(since) if since.isdecimal() else 0))
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
@@ -311,6 +331,19 @@ def _text(content: Any) -> str:
         parts = [part.get("text", "") for part in content if isinstance(part, dict)]
         return "\n".join(part if isinstance(part, str) else str(part.get("value", "")) for part in parts)
     raise Refusal(400, "Missing required parameter: 'content'.", code="missing_required_parameter")
+
+
+def _count(run: Run, asked: dict[str, Any]) -> None:
+    """Count an attempt to submit to a run's newest step that asked for calls."""
+    for step in reversed(run.steps):
+        if step.calls:
+            step.attempts += 1
+            listed = asked.get("tool_outputs")
+            step.without_id += not all(
+                isinstance(one, dict) and one.get("tool_call_id")
+                for one in (listed if isinstance(listed, list) else ())
+            )
+            return
 
 
 def _outputs(asked: dict[str, Any]) -> dict[str, str]:

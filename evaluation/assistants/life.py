@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evaluation.assistants.things import ENDED, Message, Run, RunStatus, Step, Thread, ToolCall, Wanted
 
@@ -159,7 +160,8 @@ class Life:
         if same_step:
             step.calls = calls
         else:
-            run.steps[-1] = Step(self._id("step"), int(now), calls)
+            run.steps[-1] = step = replace(step, id=self._id("step"), created_at=int(now), calls=calls)
+        step.regenerated += 1
         self._changed(run)
 
     def _ask(self, run: Run, now: float) -> None:

@@ -70,9 +70,11 @@ class PlannedCall(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True):
-    """What a user message may be, in place of plain words: the tool calls that the model is to ask for."""
+    """What a user message may be, in place of plain words: the tool calls that the model is to ask for, and by which
+    name the run is told of in the simulator's truth."""
 
     steps: list[list[PlannedCall]]
+    turn: str = ""
 
 
 def read_script(path: Path) -> Script:
@@ -99,25 +101,26 @@ class Fate:
 
     def pace(self, run: Run) -> Pace:
         """Return how fast the model is with a run."""
-        draw, script = self._draw("pace", run.id), self.script
+        draw, script = self._draw("pace", run.name), self.script
         return Pace(*(bounds.at(draw) for bounds in (script.queue, script.think)))
 
     def expires_s(self, run: Run) -> float:
         """Return how long a run may take."""
-        return self.script.early if self.strikes("expire_early", run.id) else self.script.expires
+        return self.script.early if self.strikes("expire_early", run.name) else self.script.expires
 
-    def plan(self, text: str) -> list[list[Wanted]]:
-        """Return what the model is to ask for when it reads `text`, the newest user message."""
+    def plan(self, text: str) -> tuple[list[list[Wanted]], str]:
+        """Return what the model is to ask for when it reads `text`, the newest user message, and the turn's name."""
         try:
-            planned = msgspec.json.decode(text, type=Plan).steps
+            plan = msgspec.json.decode(text, type=Plan)
         except msgspec.DecodeError:
             subject = PlannedCall("create_ticket", {"subject": text})
-            planned = self.script.plan or [[subject]]
-        return [
+            plan = Plan(self.script.plan or [[subject]])
+        wanted = [
             [Wanted(call.tool, msgspec.json.encode(call.arguments).decode()) for call in step]
-            for step in planned
+            for step in plan.steps
             if step
         ]
+        return wanted, plan.turn
 
     def _draw(self, fault: str, subject: str) -> float:
         count = self._asked[fault, subject] = self._asked.get((fault, subject), 0) + 1

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from evaluation.address import Address
 from evaluation.assistants.api import Api
 from evaluation.assistants.script import Fate, Script
-from evaluation.assistants.webhooks import Webhooks
+from evaluation.assistants.webhooks import Receiver, Webhooks
+from evaluation.serving import Far
 from evaluation.serving import serve as serve_application
 
 
 async def serve(
-    listen: Address, script: Script, webhook: tuple[str, str] | None, started: Callable[[Address], None]
+    listen: Address,
+    script: Script,
+    receivers: Sequence[Receiver],
+    secret: str,
+    started: Callable[[Address], None],
+    far: Far | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. `webhook` is a URL and the secret that signs; `started` is told where it listens.
-
-    Raises `OSError` when it cannot listen there.
-    """
+    """Serve until SIGTERM or SIGINT. `receivers` are notified, signed with `secret`; `started` is told where it
+    listens. Raises `OSError` when it cannot listen there."""
     fate = Fate(script)
-    webhooks = None if webhook is None else Webhooks(*webhook, fate)
+    webhooks = Webhooks(receivers, secret, fate) if receivers else None
     application = Api(fate, (lambda _: None) if webhooks is None else webhooks.notify).application()
     if webhooks is not None:
 
@@ -29,4 +33,4 @@ async def serve(
             await webhooks.close()
 
         application.on_cleanup.append(close)
-    await serve_application(listen, application, started)
+    await serve_application(listen, application, started, far)

@@ -54,7 +54,8 @@ class ToolCall(Struct):
 
 
 class Step(Struct):
-    """One step of a run: tool calls, or the message that ends it (`message` is its id)."""
+    """One step of a run: tool calls, or the message that ends it (`message` is its id). The last five are never shown:
+    see `truth.StepTruth`."""
 
     id: str
     created_at: int
@@ -62,6 +63,11 @@ class Step(Struct):
     message: str = ""
     status: StepStatus = "in_progress"
     ended_at: int | None = None
+    asked_at: float = 0.0
+    taken_at: float | None = None
+    attempts: int = 0
+    without_id: int = 0
+    regenerated: int = 0
 
     def shown(self, run: Run) -> dict[str, Any]:
         """Return the `thread.run.step` object."""
@@ -122,7 +128,8 @@ class Thread(Struct):
 
 
 class Run(Struct):
-    """One run. `plan` holds the batches of tool calls that the model will still ask for."""
+    """One run. `plan` holds the batches of tool calls that the model will still ask for. The last two are never shown:
+    see `truth.RunTruth`."""
 
     id: str
     thread_id: str
@@ -138,6 +145,14 @@ class Run(Struct):
     steps: list[Step] = field(default_factory=list)
     started_at: int | None = None
     ended_at: int | None = None
+    turn: str = ""
+    over_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What draws about it depend on: the turn that it was made for, if that is known, so that every system that is
+        given the same turns meets the same faults; else its id."""
+        return self.turn or self.id
 
     @property
     def waiting(self) -> Step | None:

@@ -1,16 +1,19 @@
 """Notifications of runs' statuses, signed as Standard Webhooks are, and lost, doubled or reordered on request.
 
 They are thin: who is told asks the API what is true. Each is tried once; that is the worst a receiver must live with.
+Where several receivers are named they take turns, as behind a load balancer, which passes over one that refuses the
+connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import aiohttp
 import msgspec
+from msgspec import Struct
 from standardwebhooks import Webhook
 
 from evaluation.assistants.script import Fate
@@ -20,14 +23,22 @@ LATE_S = 0.5
 ANSWER_S = 5.0
 
 
-class Webhooks:
-    """Sends to `url`, signed with `secret` (base64, `whsec_` before it if one likes)."""
+class Receiver(Struct, frozen=True):
+    """Who is told, and how many seconds away that is."""
 
-    def __init__(self, url: str, secret: str, fate: Fate) -> None:
-        self._url = url
+    url: str
+    away_s: float = 0.0
+
+
+class Webhooks:
+    """Sends to `receivers`, signed with `secret` (base64, `whsec_` before it if one likes)."""
+
+    def __init__(self, receivers: Sequence[Receiver], secret: str, fate: Fate) -> None:
+        self.receivers = receivers
         self._signer = Webhook(secret)
         self.fate = fate
         self._number = 0
+        self._turn = 0
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -38,7 +49,7 @@ class Webhooks:
             "type": f"thread.run.{run.status}",
             "data": {"thread_id": run.thread_id, "run_id": run.id, "status": run.status},
         }
-        task = asyncio.get_running_loop().create_task(self._send(run.id, f"msg_{self._number:06d}", event))
+        task = asyncio.get_running_loop().create_task(self._send(run.name, f"msg_{self._number:06d}", event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -68,8 +79,16 @@ class Webhooks:
             "webhook-id": message_id, "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": self._signer.sign(message_id, at, body), "Content-Type": "application/json",
         }  # fmt: skip
-        try:
-            async with self._session.post(self._url, data=body, headers=headers) as answer:
-                await answer.read()
-        except (aiohttp.ClientError, TimeoutError):
-            return  # nobody listens: that is what polling is for
+        for _ in self.receivers:
+            receiver = self.receivers[self._turn % len(self.receivers)]
+            self._turn += 1
+            if receiver.away_s:
+                await asyncio.sleep(receiver.away_s)
+            try:
+                async with self._session.post(receiver.url, data=body, headers=headers) as answer:
+                    await answer.read()
+            except aiohttp.ClientConnectorError:
+                continue
+            except (aiohttp.ClientError, TimeoutError):
+                return
+            return  # whatever was answered; and where nobody listens: that is what polling is for

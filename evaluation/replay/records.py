@@ -23,6 +23,7 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from evaluation.assistants.truth import Told
 from evaluation.replay.lines import LINE_BYTES_MAX, BadLine, decoded
 
 PLAN = "plan.json"
@@ -35,7 +36,6 @@ PAIR = ("B", "C")
 """The variants whose latencies are compared without faults: the same coordinator, without and with a proxy."""
 
 Status = Literal["completed", "failed", "cancelled", "expired", "incomplete", "refused", "open"]
-Told = Literal["result", "unknown", "refused", "error", "none"]
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):

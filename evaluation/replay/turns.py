@@ -82,9 +82,10 @@ class Turn(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         return tuple(self._identity(call) for call in self.calls() if call.effect == "write" and call.meant)
 
     def message(self) -> str:
-        """Return the user message that makes the simulated API's model plan this turn's calls."""
+        """Return the user message that makes the simulated API's model plan this turn's calls, and call it by its
+        `client_turn_id`."""
         steps = [[PlannedCall(call.tool, call.arguments) for call in step] for step in self.steps]
-        return msgspec.json.encode(Plan(steps)).decode()
+        return msgspec.json.encode(Plan(steps, self.client_turn_id)).decode()
 
     def _identity(self, call: Call) -> Identity:
         return Identity(call.tool, self.tenant, self.user, payload_hash(msgspec.json.encode(call.arguments)))

@@ -91,7 +91,7 @@ async def test_simulator_is_believed(secrets: Path) -> None:
     application.router.add_post("/hook", take)
     async with TestServer(application) as server:
         fate = Fate(Script(rates=Rates(webhook_twice=1)))
-        sender = simulator.Webhooks(str(server.make_url("/hook")), ONE, fate)
+        sender = simulator.Webhooks([simulator.Receiver(str(server.make_url("/hook")))], ONE, fate)
         sender.notify(Run("run_1", "thread_1", "asst_1", 0, 600, [], status="requires_action"))
         await came.wait()
         await sender.close()

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from evaluation.address import Address
-from evaluation.serving import serve
+from evaluation.address import Address, unused_address
+from evaluation.serving import Far, serve
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -39,3 +39,28 @@ async def test_address_that_is_taken_is_an_error() -> None:
         address = Address(*taken.sockets[0].getsockname())
         with pytest.raises(OSError, match="in use"):
             await serve(address, web.Application(), lambda _: pytest.fail("it does not listen"))
+
+
+async def test_far_listener_answers_later_and_the_near_one_does_not(session: aiohttp.ClientSession) -> None:
+    """A request that comes in far away travels before it is handled and after it; the same server is near, too."""
+    near, far = unused_address(), unused_address()
+    started: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
+    handled: list[float] = []
+
+    async def handle(_: web.Request) -> web.Response:
+        handled.append(asyncio.get_running_loop().time())
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_get("/", handle)
+    serving = asyncio.create_task(serve(near, application, started.set_result, Far(far, 0.05)))
+    await started
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with session.get(f"{far.url}/"):
+        assert handled[0] - begun >= 0.05
+        assert loop.time() - handled[0] >= 0.05
+    async with session.get(f"{near.url}/") as response:
+        assert response.status == 200
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)

@@ -24,7 +24,7 @@ def test_script_names_its_rates_as_the_documentation_does(tmp_path: Path) -> Non
                              "plan: [[{tool: send_email, arguments: {to: a}}]]\n")  # fmt: skip
     script = read_script(path)
     assert (script.seed, script.think.high, script.rates.submit_applied_503) == (7, 2, 0.5)
-    assert Fate(script).plan("hello")[0][0].arguments == '{"to":"a"}'
+    assert Fate(script).plan("hello")[0][0][0].arguments == '{"to":"a"}'
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,13 @@ def test_other_seed_is_another_scenario() -> None:
 
 
 def test_message_with_steps_is_the_plan() -> None:
-    """A user message may bring its tool calls; any other makes one ticket."""
+    """A user message may bring its tool calls, and the turn's name; any other makes one ticket."""
     fate = Fate(Script())
-    planned = fate.plan('{"steps": [[{"tool": "a", "arguments": {}}], [], [{"tool": "b", "arguments": {"x": 1}}]]}')
+    steps = '[[{"tool": "a", "arguments": {}}], [], [{"tool": "b", "arguments": {"x": 1}}]]'
+    planned, name = fate.plan(f'{{"steps": {steps}, "turn": "t1"}}')
     assert [[wanted.tool for wanted in step] for step in planned] == [["a"], ["b"]]
-    assert fate.plan("printer")[0][0].arguments == '{"subject":"printer"}'
+    assert (name, fate.plan("printer")[1]) == ("t1", "")
+    assert fate.plan("printer")[0][0][0].arguments == '{"subject":"printer"}'
 
 
 def test_run_that_is_to_expire_early_does() -> None:

@@ -11,9 +11,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook
 
+from evaluation.address import unused_address
 from evaluation.assistants.script import Fate, Rates, Script
 from evaluation.assistants.things import Run
-from evaluation.assistants.webhooks import Webhooks
+from evaluation.assistants.webhooks import Receiver, Webhooks
 
 SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQh"
 RUN = Run("run_1", "thread_1", "asst_1", 0, 600, [])
@@ -42,7 +43,7 @@ async def listening(rates: Rates) -> AsyncIterator[tuple[Webhooks, Heard]]:
     application = web.Application()
     application.router.add_post("/hook", heard.take)
     async with TestServer(application) as server:
-        webhooks = Webhooks(str(server.make_url("/hook")), SECRET, Fate(Script(rates=rates)))
+        webhooks = Webhooks([Receiver(str(server.make_url("/hook")))], SECRET, Fate(Script(rates=rates)))
         try:
             yield webhooks, heard
         finally:
@@ -96,8 +97,22 @@ async def test_receiver_that_fails_is_not_told_again(status: int) -> None:
 
     application.router.add_post("/hook", refuse)
     async with TestServer(application) as server:
-        webhooks = Webhooks(str(server.make_url("/hook")), SECRET, Fate(Script()))
+        webhooks = Webhooks([Receiver(str(server.make_url("/hook")))], SECRET, Fate(Script()))
         webhooks.notify(RUN)
         await answered.wait()
         await webhooks.close()
     assert told == [status]
+
+
+async def test_receivers_take_turns_and_one_that_refuses_is_passed_over() -> None:
+    """As behind a load balancer: nothing is lost because one of them is down."""
+    async with listening(Rates()) as (alone, heard):
+        (there,) = alone.receivers
+        gone = Receiver(f"{unused_address().url}/hook")
+        webhooks = Webhooks([there, gone, there], SECRET, Fate(Script()))
+        for number in range(1, 6):
+            heard.more.clear()
+            webhooks.notify(RUN)
+            await heard.more.wait()
+            assert len(heard.ids) == number
+        await webhooks.close()

@@ -25,13 +25,14 @@ def test_call_that_is_planned_twice_is_meant_once() -> None:
 
 def test_message_makes_the_simulated_model_plan_the_turns_calls() -> None:
     """The simulated API reads the steps out of the message, in their order, with their arguments; and what is then sent
-    to a tool has the payload hash by which the turn knows its effect."""
-    planned = Fate(Script()).plan(TURN.message())
+    to a tool has the payload hash by which the turn knows its effect. The run goes by the client's id."""
+    planned, name = Fate(Script()).plan(TURN.message())
     assert [[call.tool for call in step] for step in planned] == [["get_order", "refund_payment"], ["refund_payment"]]
+    assert name == TURN.client_turn_id
     assert msgspec.json.decode(planned[0][1].arguments) == REFUND.arguments
     assert payload_hash(planned[0][1].arguments.encode()) == TURN.intended()[0].payload_hash
 
 
 def test_turn_without_calls_makes_the_model_plan_none() -> None:
     """A mere question is answered without tools."""
-    assert Fate(Script()).plan(msgspec.structs.replace(TURN, steps=()).message()) == []
+    assert Fate(Script()).plan(msgspec.structs.replace(TURN, steps=()).message())[0] == []
