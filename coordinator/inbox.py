@@ -20,7 +20,7 @@ from coordinator.keeping import label_of
 from coordinator.looking import judged
 from coordinator.means import Means
 from coordinator.outputs import output_digest
-from coordinator.records import CorruptRecord, Given, Run, decode_run, encode, run_key
+from coordinator.records import CorruptRecord, Given, NewerRecord, Run, decode_run, encode, run_key
 from coordinator.store import Delivery, Put, Written
 from ledger.store import StoreUnavailable
 
@@ -130,6 +130,9 @@ class Inbox:
             raise
         except NotNow as away:  # it is delivered again: what was accepted is not refused for that
             means.log.event("result.waits", level="warning", detail=str(away), attempt=delivery.times)
+            return
+        except NewerRecord as newer:  # a replica that can read the run gets it, once it is delivered again
+            means.log.event("result.waits", level="warning", detail=str(newer), attempt=delivery.times)
             return
         except (msgspec.DecodeError, CorruptRecord) as error:
             refusal = Refusal("unreadable", str(error))

@@ -1,7 +1,8 @@
 """The coordinator's records: what is known of one run and of one turn, as frozen values.
 
 Which event makes what of a run is `coordinator.transitions`' business alone; this file says what records hold and how
-they are written down (msgpack maps: fields that a later version adds are skipped by an earlier one).
+they are written down (msgpack maps: fields that a later version adds are skipped by an earlier one; what an earlier one
+must not touch says so by its `schema`, decision 0040).
 
 Arguments of calls are never kept, only their digest: whoever executes a call has just read them from the API. Outputs
 are kept from when they are known until the run was seen to have moved on, and then their digests. Times are wall-clock
@@ -10,7 +11,8 @@ Unix milliseconds, as the API's `expires_at` is.
 
 from __future__ import annotations
 
-from typing import Literal
+import contextlib
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -27,8 +29,17 @@ DETAIL_MAX = 300
 """Characters of another party's text that are kept."""
 
 
+SCHEMA = 1
+"""What this version writes, and the newest that it reads. Raised with what an earlier version must leave alone; a field
+that it may skip changes nothing here."""
+
+
 class CorruptRecord(Exception):
     """Bytes in the store that this version cannot read. Never to be taken for an absent record."""
+
+
+class NewerRecord(CorruptRecord):
+    """A record that only a newer version can read: it is that one's business, and not damaged."""
 
 
 class Event(Struct, frozen=True, array_like=True):
@@ -120,7 +131,7 @@ class Step(Struct, frozen=True, omit_defaults=True):
 
 class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run. `status` is the API's word when it was last asked, `looked_ms` then (0: never); `ended_ms` since when we
-    are done with it (0: we are not); `why` says why, where the status does not."""
+    are done with it (0: we are not); `why` says why, where the status does not. `schema` is written from 2 on."""
 
     backend: str
     thread_id: str
@@ -136,6 +147,7 @@ class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""
     steps: tuple[Step, ...] = ()
     history: tuple[Event, ...] = ()
+    schema: int = 1
 
     @property
     def step(self) -> Step | None:
@@ -156,6 +168,7 @@ class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thread_id  where; empty until there is a thread.
     run_id     empty until there is a run.
     refused    why the API did not want it; empty while it may yet work out. Asked again, it is tried again.
+    schema     as a run's.
     """
 
     client_turn_id: str
@@ -170,6 +183,13 @@ class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: str = ""
     tenant: str = ""
     user: str = ""
+    schema: int = 1
+
+
+class _Mark(Struct, frozen=True):
+    """What every version can read of every other one's records."""
+
+    schema: int = 1
 
 
 def run_key(backend: str, run_id: str) -> str:
@@ -179,7 +199,9 @@ def run_key(backend: str, run_id: str) -> str:
 
 _run_decoder = msgspec.msgpack.Decoder(Run)
 _turn_decoder = msgspec.msgpack.Decoder(Turn)
+_mark_decoder = msgspec.msgpack.Decoder(_Mark)
 _encoder = msgspec.msgpack.Encoder()
+_Kind = TypeVar("_Kind", Run, Turn)
 
 
 def encode(record: Run | Turn) -> bytes:
@@ -188,16 +210,31 @@ def encode(record: Run | Turn) -> bytes:
 
 
 def decode_run(data: bytes) -> Run:
-    """Return the run in `data`. Raises `CorruptRecord`."""
-    try:
-        return _run_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptRecord(f"not a run that this version can read: {error}") from error
+    """Return the run in `data`. Raises `CorruptRecord`, and `NewerRecord` for a newer version's."""
+    return _decoded(_run_decoder, data, "run")
 
 
 def decode_turn(data: bytes) -> Turn:
-    """Return the turn in `data`. Raises `CorruptRecord`."""
+    """Return the turn in `data`. Raises `CorruptRecord`, and `NewerRecord` for a newer version's."""
+    return _decoded(_turn_decoder, data, "turn")
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_Kind], data: bytes, what: str) -> _Kind:
     try:
-        return _turn_decoder.decode(data)
+        record = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptRecord(f"not a turn that this version can read: {error}") from error
+        _refuse_newer(data, what)
+        raise CorruptRecord(f"not a {what} that this version can read: {error}") from error
+    if record.schema > SCHEMA:
+        _refuse_newer(data, what)
+    return record
+
+
+def _refuse_newer(data: bytes, what: str) -> None:
+    """Raise `NewerRecord` for what a newer version wrote, whatever else has changed in it."""
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        schema = _mark_decoder.decode(data).schema
+        if schema > SCHEMA:
+            raise NewerRecord(
+                f"a {what} of schema {schema}, and this version knows {SCHEMA}: it is left to the version that wrote it"
+            )

@@ -3,7 +3,8 @@
 A record is one of five things, told apart by its type: `InFlight`, `Unknown`, `Completed`, `Free` or `Alias`; no record
 at all is *absent*. A completed record whose stored result is gone (past retention, or never kept) is a *tombstone*.
 Which event leads from which to which is `ledger.transitions`' business alone; this file only says what they hold and
-how they are written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2).
+how they are written down (msgpack maps: fields a later version adds are skipped by an earlier one, design 2.2; a state
+that a later version adds, or gives another meaning, has another tag, and an earlier one refuses it, decision 0040).
 
 None of them can come to refer to itself, so the garbage collector is told to leave them alone (`gc=False`, decision
 0026): a busy proxy makes dozens for each call, and keeps thousands.
@@ -14,7 +15,7 @@ store's, by the store's clock.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -208,6 +209,14 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
+class _Mark(Struct, frozen=True):
+    state: str = ""
+
+
+_mark_decoder = msgspec.msgpack.Decoder(_Mark)
+_STATES = frozenset(("", *(kind.__struct_config__.tag for kind in get_args(Record))))
+
+
 def encode(record: Record) -> bytes:
     """Write a record down."""
     return _encoder.encode(record)
@@ -218,9 +227,22 @@ def decode(data: bytes, operation: str) -> Record:
     try:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if (state := _state_of(data)) not in _STATES:
+            raise CorruptRecord(
+                f"{operation}: a record in the state {state[:40]!r}, which this version does not know: "
+                "a newer one wrote it, and can read it"
+            ) from error
         raise CorruptRecord(f"{operation}: {error}") from error
     if record.operation != operation:
         raise CorruptRecord(f"{operation}: the record found there is {record.operation}'s")
     if not record.tokens and not isinstance(record, Alias):
         raise CorruptRecord(f"{operation}: a record without a token")
     return record
+
+
+def _state_of(data: bytes) -> str:
+    """Return the state that a record which cannot be read says it is in; empty if it says nothing."""
+    try:
+        return _mark_decoder.decode(data).state
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""

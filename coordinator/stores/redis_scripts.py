@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 from types import NoneType
 
+from ledger.stores.redis_fitness import Layout
 from ledger.stores.redis_scripts import script_of
 
 BASE = b"holdfast:{runs}:"
 """What all keys of all coordinators begin with."""
 CHANNEL = BASE + b"wake"
 RESULTS = BASE + b"results"
+LAYOUT = Layout("run store", BASE + b"schema", 1)
 
 _script = functools.partial(script_of, "coordinator.stores", "runs")
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from coordinator.stores.redis_cluster import SlotAddress
-from coordinator.stores.redis_scripts import ALL, BASE, CHANNEL
+from coordinator.stores.redis_scripts import ALL, BASE, CHANNEL, LAYOUT
 from ledger.store import StoreUnavailable
 from ledger.stores.redis_address import CONNECT_S, Address
 from ledger.stores.redis_errors import Misdirected
@@ -48,7 +48,7 @@ class Server:
         line = await self._address.open()
         try:
             async with asyncio.timeout(CONNECT_S):
-                self.fitness = await examine(line, self._address.topology, ALL, CHANNEL)
+                self.fitness = await examine(line, self._address.topology, ALL, CHANNEL, LAYOUT)
         except BaseException as error:
             await line.close()
             if isinstance(error, TimeoutError):

@@ -3,6 +3,9 @@
 Asked on every new connection, for a failover, a restart or a new address may put another server there.
 
 An evicted claim is a duplicate side effect, so a server that may evict is refused whatever its memory limit is today.
+
+A later version that lays things out in a way that this one must not touch says so beside them (`Layout`), and this one
+refuses the server (decision 0040).
 """
 
 from __future__ import annotations
@@ -13,13 +16,24 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from ledger.store import StoreUnavailable, UnfitStore
-from ledger.stores.redis_errors import raise_if_refused
+from ledger.stores.redis_errors import MISDIRECTED, ErrorReply, raise_if_refused
 from ledger.stores.redis_scripts import ALL, CHANNEL, Script
 from ledger.stores.redis_url import Topology
 from ledger.stores.redis_wire import Line, Reply, pack
 
 OLDEST = (6, 2)
 """The first with ZRANGE … BYSCORE; older ones have been without security fixes since 2022."""
+
+
+class Layout(Struct, frozen=True):
+    """Whose keys are meant, where their schema is written, from 2 on, and the newest that this version knows."""
+
+    what: str
+    key: bytes
+    known: int
+
+
+LEDGER = Layout("ledger", b"holdfast:schema", 1)
 
 
 class Facts(Struct, frozen=True):
@@ -95,12 +109,29 @@ def _warnings(facts: Facts) -> list[str]:
     return warnings
 
 
+def check_layout(reply: Reply, layout: Layout, where: str) -> None:
+    """Raise UnfitStore where a newer version says that this one must leave things alone, StoreUnavailable for a reply
+    that says nothing. Of a cluster, only the node that has the key can tell; the others answer who that is."""
+    if reply is None or (isinstance(reply, ErrorReply) and reply.code in MISDIRECTED):
+        return
+    raise_if_refused(reply, where)
+    if not (isinstance(reply, bytes) and reply.isdigit()):
+        raise UnfitStore(f"redis at {where}: {layout.key.decode()} holds something that Holdfast did not write")
+    if int(reply) > layout.known:
+        raise UnfitStore(
+            f"the {layout.what} in redis at {where} has schema {int(reply)}, this program knows {layout.known}: "
+            "start the version of Holdfast that wrote it, or a newer one"
+        )
+
+
 async def examine(
-    line: Line, topology: Topology = "single", scripts: Iterable[Script] = ALL, channel: bytes = CHANNEL
-) -> Fitness:
+    line: Line, topology: Topology = "single", scripts: Iterable[Script] = ALL, channel: bytes = CHANNEL,
+    layout: Layout = LEDGER,
+) -> Fitness:  # fmt: skip
     """Ask the server at the other end, and leave our scripts with it. Raises UnfitStore or StoreUnavailable."""
     asked = [b"INFO", b"CONFIG GET maxmemory-policy", b"CONFIG GET appendfsync", b"CONFIG GET save"]
     questions = [line.send(pack(tuple(question.split()))) for question in asked]
+    schema = line.send(pack((b"GET", layout.key)))
     needed = [line.send(pack((b"SCRIPT", b"LOAD", script.text))) for script in scripts]
     # A script that may not publish would fail with everything else written. The empty message is nobody's operation.
     needed.append(line.send(pack((b"PUBLISH", channel, b""))))
@@ -108,6 +139,7 @@ async def examine(
     info, *configs = await asyncio.gather(*questions)
     raise_if_refused(info, line.where)
     fitness = judge(_facts(info, configs), line.where, topology)
+    check_layout(await schema, layout, line.where)
     for reply in await asyncio.gather(*needed):
         raise_if_refused(reply, line.where)
     return fitness

@@ -11,6 +11,7 @@ of a scope shares the hash tag `{scope}`, so that a script touches one slot only
     holdfast:scopes                              set: every scope that ever had a claim
     holdfast:{memory}:beats:…                    string: how many heartbeats of a process have been counted
     holdfast:{memory}:refusal                    string: the process that saw the memory go back; expires
+    holdfast:schema                              string: from 2 on, what a process must know to touch any of this
     holdfast:wake                                channel: operations that were watched, as they are swapped
 """
 

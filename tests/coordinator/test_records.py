@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from coordinator import transitions
-from coordinator.records import CorruptRecord, Run, Turn, decode_run, decode_turn, encode, run_key
+from coordinator.records import SCHEMA, CorruptRecord, NewerRecord, Run, Turn, decode_run, decode_turn, encode, run_key
 from tests.coordinator.run_samples import RUNS, asks, begun, looked, result, superseded
 
 TURN = Turn(client_turn_id="turn_1", asked="digest", backend="assistants", assistant_id="asst_1", created_ms=1)
@@ -44,6 +44,22 @@ def test_what_a_later_version_adds_is_skipped(run: Run) -> None:
             part["mood"] = [None]
             part.get("given", {})["mood"] = 2.5
     assert decode_run(msgspec.msgpack.encode(plain)) == run
+
+
+@pytest.mark.fault(60)
+@pytest.mark.parametrize("more", [{}, {"steps": 7, "client_turn_id": None}], ids=["the same", "other shapes"])
+def test_record_of_a_newer_schema_is_refused_as_that(more: dict[str, object]) -> None:
+    """Whether or not this version could make something of it: it is told to leave it alone, and it is not damaged."""
+    for record, decode in ((RUNS["submitted"], decode_run), (TURN, decode_turn)):
+        newer = {**msgspec.msgpack.decode(encode(record)), "schema": SCHEMA + 1, **more}
+        with pytest.raises(NewerRecord, match=f"of schema {SCHEMA + 1}, and this version knows {SCHEMA}"):
+            decode(msgspec.msgpack.encode(newer))
+
+
+def test_present_schema_costs_a_record_nothing() -> None:
+    """The mark is not written while it is the first: rows that were there before it are of the same schema."""
+    assert SCHEMA == 1
+    assert b"schema" not in encode(RUNS["submitted"]) + encode(TURN)
 
 
 @given(data=st.binary(max_size=64))

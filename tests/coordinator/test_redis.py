@@ -43,6 +43,17 @@ async def relayed(server: RedisServer, deadline_ms: int = 5_000) -> AsyncIterato
         yield store, relay
 
 
+@pytest.mark.fault(60)
+async def test_runs_of_a_newer_schema_are_refused(redis: RedisServer) -> None:
+    """The run store has a mark of its own, beside the ledger's."""
+    redis.ask("SET", "holdfast:schema", "2")
+    async with store_on(redis.url):
+        pass
+    redis.ask("SET", f"{PREFIX}schema", "2")
+    with pytest.raises(UnfitStore, match="the run store in redis at .* has schema 2, this program knows 1"):
+        await RedisRunStore(redis.url).start()
+
+
 @pytest.mark.fault(36, 37, 64)
 async def test_call_whose_reply_was_lost_is_sent_again_and_has_the_effect_of_one(redis: RedisServer) -> None:
     """Whatever the call: it ran, its answer was lost, and the repetition is answered as the first would have been."""

@@ -48,6 +48,14 @@ def test_bytes_that_cannot_be_read_are_corrupt_and_never_absent(data: bytes) -> 
         decode(data, OPERATION)
 
 
+@pytest.mark.fault(60)
+def test_state_of_a_later_version_is_refused_by_its_name() -> None:
+    """Whatever else it holds: nobody here guesses what a state means that came later."""
+    newer = {"state": "postponed", "operation": OPERATION, "until": {"the": "cows come home"}}
+    with pytest.raises(CorruptRecord, match="'postponed', which this version does not know: a newer one wrote it"):
+        decode(msgspec.msgpack.encode(newer), OPERATION)
+
+
 @pytest.mark.fault(47)
 def test_record_of_another_operation_is_corrupt() -> None:
     """What lies in the wrong place is not believed (I3)."""

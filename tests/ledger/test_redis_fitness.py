@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from ledger.store import EffectWrite, StoreUnavailable, UnfitStore
 from ledger.stores.redis import RedisStore
-from ledger.stores.redis_errors import RIGHTS
-from ledger.stores.redis_fitness import Facts, judge
+from ledger.stores.redis_errors import RIGHTS, ErrorReply
+from ledger.stores.redis_fitness import LEDGER, Facts, check_layout, judge
 from tests.ledger.redis_bench import SHORT_MS, store_on
 from tests.ledger.redis_server import RedisServer
 from tests.ledger.store_bench import a_ref, a_write, put
@@ -74,6 +74,41 @@ async def test_user_with_few_rights_can_hold_claims(redis: RedisServer) -> None:
     redis.ask("ACL", "SETUSER", "h", "resetchannels")
     with pytest.raises(StoreUnavailable, match="does not permit what Holdfast needs"):
         await RedisStore(f"unix://h:pw@{redis.path}").start()
+
+
+@pytest.mark.fault(60)
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ("2", "has schema 2, this program knows 1: start the version of Holdfast that wrote it, or a newer one"),
+        ("soon", "holdfast:schema holds something that Holdfast did not write"),
+    ],
+)
+async def test_ledger_of_a_newer_schema_is_refused(redis: RedisServer, found: str, words: str) -> None:
+    """A later version that lays things out so that this one would do harm says so beside them."""
+    redis.ask("SET", "holdfast:schema", found)
+    with pytest.raises(UnfitStore, match=words):
+        await RedisStore(redis.url).start()
+
+
+@pytest.mark.fault(60)
+async def test_schema_that_is_raised_while_one_is_connected_is_met_on_the_next_connection(redis: RedisServer) -> None:
+    """And a ledger that says that it is of the present one is as good as one that says nothing."""
+    redis.ask("SET", "holdfast:schema", "1")
+    async with store_on(redis.url, deadline_ms=SHORT_MS) as store:
+        redis.ask("SET", "holdfast:schema", "2")
+        redis.ask("CLIENT", "KILL", "TYPE", "normal")
+        with pytest.raises(StoreUnavailable, match="has schema 2"):
+            await store.swap(a_ref(), None, a_write())
+
+
+def test_other_nodes_of_a_cluster_say_nothing_of_the_schema() -> None:
+    """The one that has the key does; a reply that says neither is not taken for a yes."""
+    check_layout(ErrorReply("MOVED 1234 10.0.0.7:6379"), LEDGER, "db:6379")
+    check_layout(ErrorReply("CLUSTERDOWN Hash slot not served"), LEDGER, "db:6379")
+    check_layout(None, LEDGER, "db:6379")
+    with pytest.raises(StoreUnavailable, match="does not permit"):
+        check_layout(ErrorReply("NOPERM this user has no permissions"), LEDGER, "db:6379")
 
 
 FIT = {

@@ -13,6 +13,7 @@
 --   letter:ID      hash: id, entry, reason, detail, since
 --   letters        sorted set: dead letters by their number
 --   asked:TOKEN    string: what a call brought about that cannot be told by what stands; for as long as it may be repeated
+--   schema         string: from 2 on, what a process must know to touch any of this (`ledger.stores.redis_fitness`)
 --   wake           channel: owner, NUL, place; both empty: something is due or posted that nobody owns
 -- A removal comes before each write to what stands: Redis refuses a script's first write when its memory is full, unless
 -- that is a removal, and then lets the rest pass. So what is under way goes on in a full server, and nothing new begins.
