@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import socket
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -37,3 +39,13 @@ def unused_address() -> Address:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return Address("127.0.0.1", probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def held_address() -> Iterator[Address]:
+    """Yield a loopback address that nobody else is given meanwhile, for a server that leaves and comes back. Connecting
+    to it is refused as long as that server is away."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # bound and never listening: servers share it so
+        held.bind(("127.0.0.1", 0))
+        yield Address("127.0.0.1", held.getsockname()[1])

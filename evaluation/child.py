@@ -62,6 +62,17 @@ class Child:
         code = self._process.poll()
         return None if code is None else f"{self.name} ended with exit code {code}{self._last_words()}"
 
+    async def until_ended(self, within_s: float) -> int:
+        """Ask the process to end, as an orchestrator does (SIGTERM), and wait for it without holding up anybody; return
+        its exit code. Raises `ChildDied` when it has not obeyed in time."""
+        self._process.terminate()
+        deadline = time.monotonic() + within_s
+        while (code := self._process.poll()) is None:
+            if time.monotonic() > deadline:
+                raise ChildDied(f"{self.name} did not end within {within_s:g} s{self._last_words()}")
+            await asyncio.sleep(POLL_S)
+        return code
+
     def kill(self) -> None:
         """End the process at once, as kill -9 does, and wait for it."""
         self._process.kill()

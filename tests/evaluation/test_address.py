@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import socket
 
 import pytest
 
-from evaluation.address import Address, parse_address, unused_address
+from evaluation.address import Address, held_address, parse_address, unused_address
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,19 @@ def test_unused_address_is_loopback_with_a_port() -> None:
     address = unused_address()
     assert address.host == "127.0.0.1"
     assert address.port > 0
+
+
+def test_held_address_is_its_holders_servers_alone() -> None:
+    """A server may come, go and come back there; whoever asks for any port is never given it."""
+    with held_address() as address:
+        for _ in range(2):
+            with socket.socket() as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind((address.host, address.port))
+                server.listen()
+                with socket.create_connection((address.host, address.port)):
+                    pass
+        with pytest.raises(ConnectionRefusedError), socket.create_connection((address.host, address.port)):
+            pass
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((address.host, address.port))

@@ -111,3 +111,22 @@ def test_broken_connection_with_everybody_alive_stays_one(tmp_path: Path, monkey
     monkeypatch.setattr(evaluation.child, "REAP_S", 0.02)
     with child("idle", python("import signal; signal.pause()"), tmp_path) as idle:
         assert "reset" in str(bereaved([idle], ConnectionResetError("reset")))
+
+
+async def test_child_that_is_asked_to_end_says_how_it_did(tmp_path: Path) -> None:
+    """Its exit code comes back, and one that does not obey in time is an error; it is ended all the same."""
+    obeys = "import signal, sys; signal.signal(15, lambda *_: sys.exit(3)); print('up', flush=True); signal.pause()"
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    for name, program in (("obeys", obeys), ("deaf", deaf)):
+        with child(name, python(program), tmp_path) as one:
+
+            async def up(log: Path = tmp_path / f"{name}.log") -> bool:
+                return "up" in log.read_text()
+
+            await one.until_ready(up, 60)
+            if name == "obeys":
+                assert await one.until_ended(60) == 3
+            else:
+                with pytest.raises(ChildDied, match="deaf did not end within 0.05 s"):
+                    await one.until_ended(0.05)
+                one.kill()
