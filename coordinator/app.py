@@ -67,6 +67,7 @@ class Coordinator:
         self.metrics, self.log, self.health = Metrics(), Log(SERVICE, level=settings.log_level), Health()
         self._live = None if settings.policies is None else LivePolicies(settings.policies)
         live = self._live
+        self.metrics.queue_limit.set(settings.limits.queue_max)
         prefix, numbers = secrets.token_hex(8), count(1)
         self.means = Means(
             store=store, backend=backend, tools=tools, facts=Facts(None if live is None else lambda: live.current),
@@ -181,6 +182,7 @@ class Coordinator:
                     self.metrics.runs.labels(label).set(counts.get(label, 0))
                 self.metrics.queue_depth.set(depth)
             self.metrics.kept.set(len(self.watching))
+            self.metrics.longest_wait.set(self.watching.longest_wait_s())
             self.metrics.store_asked(self._store.operations)
             await asyncio.sleep(COUNT_S)
 

@@ -44,6 +44,14 @@ def wants(run: Run, now_ms: int, margin_ms: int) -> Wants:
     )
 
 
+def waits_since(run: Run) -> int | None:
+    """Return since when `run` has waited for outputs, in Unix milliseconds; None if it waits for none."""
+    step = run.step
+    if run.over or step is None or run.status != ASKING or step.state not in {"open", "submitting"}:
+        return None
+    return step.since_ms
+
+
 def deadline_of(call: Call, run: Run, margin_ms: int) -> int:
     """Return until when there is time for a call, in Unix milliseconds."""
     return min(call.deadline_ms, run.expires_ms - margin_ms) if run.expires_ms else call.deadline_ms

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
 from coordinator import transitions
 from coordinator.backend import Away
-from coordinator.correlation import Meant, Unmatched, correlate
+from coordinator.correlation import Meant, Unmatched, Why, correlate
 from coordinator.keeping import label_of
 from coordinator.looking import judged
 from coordinator.means import Means
@@ -52,10 +52,14 @@ class NotNow(Exception):
     """The API must be asked which call is meant, and is away."""
 
 
+Useless = Literal["unreadable", "poison", "unknown-run", "conflict"]
+"""Why a result is of no use, beside those for which it belongs to no call."""
+
+
 class Refusal(Struct, frozen=True):
     """Why a result is of no use: the dead letter's reason, and words for people."""
 
-    reason: str
+    reason: Useless | Why
     detail: str
 
 
@@ -69,6 +73,8 @@ class Inbox:
 
     def __init__(self, means: Means, nudge: Callable[[str], None], *, complete: bool = False) -> None:
         self._means = means
+        for reason in (*get_args(Useless), *get_args(Why)):
+            means.metrics.dead_letters.labels(reason)  # zero: of a counter that begins with one, no increase is seen
         self._nudge = nudge
         self._complete = complete
         self._kick = asyncio.Event()

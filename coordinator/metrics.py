@@ -39,7 +39,11 @@ class Metrics:
             "submission_attempts", "Attempts to submit a step's outputs, by their end.", "result"
         )
         self.calls = counter("tool_calls", "Tool calls asked of the proxy, by what became of them.", "verdict")
+        self.longest_wait = gauge(
+            "requires_action_oldest_seconds", "For how long the step that has waited longest here has waited."
+        )
         self.queue_depth = gauge("submission_queue_depth", "Posted results that wait; store-wide.")
+        self.queue_limit = gauge("submission_queue_limit", "Posted results that may wait.")
         self.posted = counter("tool_outputs", "Results posted back, by what they were taken for.", "result")
         self.dead_letters = counter("dead_letters", "Accepted results that could not be used.", "reason")
         self.polls = counter("poll", "Looks at runs, by their reason.", "kind")

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from coordinator.decisions import waits_since
 from coordinator.keeping import Keeping
 from coordinator.means import Means
 from coordinator.records import CorruptRecord
@@ -38,6 +39,12 @@ class Watching:
     def __len__(self) -> int:
         """How many runs are kept."""
         return len(self._keepings)
+
+    def longest_wait_s(self) -> float:
+        """For how long the step that has waited longest for its outputs, of the runs kept here, has waited."""
+        now_ms = self._means.now_ms()
+        since = [waits_since(keeping.run) for keeping in self._keepings.values()]
+        return max((max(0, now_ms - one) / 1_000 for one in since if one is not None), default=0.0)
 
     def nudged(self, key: str) -> None:
         """The store says that a place of ours was nudged, or (empty) that something may be due."""

@@ -52,9 +52,15 @@ class LivePolicies:
         self._look_ms: Final = look_ms
         self._seen: Snapshot | None = self._snapshot()
         self._loaded = load_folder(self.folder)
+        self._rejected = False
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
+
+    @property
+    def rejected(self) -> bool:
+        """Whether what the folder held when it was last loaded is not in force, because of its faults."""
+        return self._rejected
 
     @property
     def current(self) -> PolicySet:
@@ -86,11 +92,11 @@ class LivePolicies:
                 # In a thread: a large folder takes seconds to read, and calls are being served meanwhile.
                 loaded = await asyncio.to_thread(load_folder, self.folder, self.current.generation + 1)
             except PolicyErrors as errors:
-                self._seen = seen
+                self._seen, self._rejected = seen, True
                 if self._on_rejected is not None:
                     self._on_rejected(errors)
                 raise
-            self._seen = seen
+            self._seen, self._rejected = seen, False
             return self._take(loaded)
 
     def _take(self, loaded: Loaded) -> PolicySet:

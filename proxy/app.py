@@ -19,6 +19,7 @@ from ledger.store import Store, StoreUnavailable, UnfitStore
 from policies.faults import PolicyErrors
 from policies.live import LivePolicies
 from policies.matcher import PolicySet
+from policies.model import UNMATCHED
 from process.admission import Admission
 from process.health import Health, health_runner, watch_lag
 from process.log import Level
@@ -76,7 +77,8 @@ class Proxy:
         self.log = Log(key=settings.log_key, level=settings.log_level)
         self.health = Health()
         self._live = LivePolicies(settings.policies, on_loaded=self._loaded, on_rejected=self._rejected)
-        self.metrics.policy_generation.set(self._live.current.generation)
+        self.metrics.policy_rejected.set_function(lambda: float(self._live.rejected))
+        self._in_force(self._live.current)
         self._upstream = Upstream()
         sealing = Sealing(settings.encryption_keys) if settings.encryption_keys else None
         books = Books(store, self.metrics, ids(), settings.lease_ms, sealing)
@@ -241,9 +243,13 @@ class Proxy:
             detail = f"--grace is {self._settings.grace_ms} ms, and a tool may take {longest_ms} ms: raise --grace"
             self.log.event("grace.short", level="warning", detail=detail)
 
+    def _in_force(self, policies: PolicySet) -> None:
+        self.metrics.policy_generation.set(policies.generation)
+        self.metrics.expect([policy.tool for policy in policies.policies] + [UNMATCHED])
+
     def _loaded(self, policies: PolicySet) -> None:
         self._warn_of_grace(policies)
-        self.metrics.policy_generation.set(policies.generation)
+        self._in_force(policies)
         self.metrics.policy_reloads.labels("accepted").inc()
         self.log.event("policies.accepted", generation=policies.generation, policy=policies.digest[:12])
 

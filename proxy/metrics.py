@@ -5,12 +5,16 @@ Base units, no ids as labels. A registry of its own keeps one process's proxies 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from proxy.tally import Distribution, Distributions, Tallies, Tally
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 FINE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+UNGUARDED = ("store-down", "memory-lost")
+"""Why a write that should have been claimed was not, where its policy goes on without the store."""
 
 
 class Metrics:
@@ -109,9 +113,24 @@ class Metrics:
             "holdfast_pending_settlement_bytes", "Results kept in memory until the store is back.", registry=r
         )
         self.policy_generation = Gauge("holdfast_policy_generation", "Number of the policy set in force.", registry=r)
+        self.policy_rejected = Gauge(
+            "holdfast_policy_rejected", "Whether the policy folder holds a set that was rejected.", registry=r
+        )
         self.loop_lag = Gauge(
             "holdfast_event_loop_lag_seconds", "How late the event loop ran its last tick.", registry=r
         )
+
+    def expect(self, tools: Iterable[str]) -> None:
+        """Show zero for what must be noticed the first time that it happens: of a counter that begins with one,
+        Prometheus sees no increase."""
+        for tool in tools:
+            for counter in (self.late_results, self.caller_gone, self.late_conflicts, self.claims_lost, self.lapsed):
+                counter.labels(tool)
+            for why in UNGUARDED:
+                self.unprotected.labels(tool, why)
+            self.duplicates_prevented.child(tool, "key-reused")
+        for result in ("accepted", "rejected"):
+            self.policy_reloads.labels(result)
 
     def answered(self, tool: str, outcome: str, seconds: float) -> None:
         """Count one answered request."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -30,6 +31,9 @@ WITHDRAWN_BYTES_MAX = BYTES_MAX // 4
 """Of these, at the most for withdrawn claims. Each call that is refused while the store is away leaves one, and all
 that is lost with it is time: its record becomes unknown where it might have been free. Results must find room beside
 them."""
+
+Why = Literal["overflow", "withdrawn", "shutdown"]
+"""Why a settlement is given up: no room, no room for a claim that was never used, or the process's end."""
 
 ENTRY_BYTES = 2_048
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0
@@ -63,6 +67,8 @@ class Outbox:
     def __init__(self, deliver: Callable[[Pending], Awaitable[None]], metrics: Metrics, log: Log) -> None:
         self._deliver = deliver
         self._metrics = metrics
+        for why in get_args(Why):
+            metrics.settlements_given_up.labels(why)  # zero: of a counter that begins with one, no increase is seen
         self._log = log
         self._bytes = 0
         self._withdrawn_bytes = 0
@@ -122,7 +128,7 @@ class Outbox:
         self._weigh(pending, -1)
         pending.done()
 
-    def _give_up(self, pending: Pending, why: str) -> None:
+    def _give_up(self, pending: Pending, why: Why) -> None:
         self._metrics.settlements_given_up.labels(why).inc()
         self._log.event(
             "settle.given-up", level="error", operation=pending.ref.operation, why=why,

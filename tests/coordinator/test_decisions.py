@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from coordinator import transitions
 from coordinator.backend import Output
-from coordinator.decisions import NOTHING, deadline_of, outputs_of, wants
+from coordinator.decisions import NOTHING, deadline_of, outputs_of, waits_since, wants
 from coordinator.records import Run
 from tests.coordinator.run_samples import (
     EXPIRES_MS,
@@ -116,3 +116,20 @@ def test_run_is_told_the_same_by_every_replica() -> None:
     """The answer rests on the record, the time and the margin alone."""
     assert wants(begun(), 0, 0) == NOTHING
     assert wants(opened(), 60, MARGIN_MS) == wants(opened(), 60, MARGIN_MS)
+
+
+@pytest.mark.parametrize("name", ["open", "whole", "submitting"])
+def test_run_whose_outputs_were_not_taken_waits_since_its_step_was_seen(name: str) -> None:
+    """Also while an attempt to submit them is under way, or nobody knows its end."""
+    assert waits_since(RUNS[name]) == OPENED_MS
+
+
+@pytest.mark.parametrize("name", ["none", "submitted", "over"])
+def test_run_that_has_been_given_what_it_asked_for_does_not_wait(name: str) -> None:
+    """Nor one that has asked for nothing."""
+    assert waits_since(RUNS[name]) is None
+
+
+def test_run_that_the_api_has_moved_on_does_not_wait() -> None:
+    """Whatever is open, only `requires_action` waits."""
+    assert waits_since(with_status(opened(), "in_progress")) is None

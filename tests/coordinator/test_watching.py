@@ -209,6 +209,25 @@ async def test_process_keeps_no_more_runs_than_it_may() -> None:
 
 
 @in_virtual_time
+async def test_longest_wait_is_that_of_the_step_that_was_seen_first() -> None:
+    """Of the runs kept here; it is over with the last of them."""
+    async with house() as now:
+        now.tools.takes_s["create_ticket"] = 60.0
+        replica = now.replica()
+        assert replica.watching.longest_wait_s() == 0
+        first = await started(now, [TICKET], turn="turn-1")
+        await asked_of_proxy(now, 1)
+        await asyncio.sleep(20)
+        second = await started(now, [TICKET], turn="turn-2")
+        await asked_of_proxy(now, 2)
+        assert 20 <= replica.watching.longest_wait_s() < 25
+        await now.ended(first)
+        assert 35 <= replica.watching.longest_wait_s() < 45
+        await now.ended(second)
+        assert replica.watching.longest_wait_s() == 0
+
+
+@in_virtual_time
 async def test_two_hundred_runs_at_once_stall_nowhere() -> None:
     """No step waits for longer than its tools take and a second of polling; afterwards nothing is kept and no task is
     left."""

@@ -234,3 +234,15 @@ async def test_stopped_policies_are_not_reloaded(watched: Watched) -> None:
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "policies"]
     (watched.folder / "t.yaml").write_text(hold(9))
     assert watched.hold_ms == 1_000
+
+
+async def test_folder_is_rejected_until_it_holds_what_can_be_in_force(watched: Watched) -> None:
+    """Also if that is what was in force all the time, of which nobody is told."""
+    seen = [watched.policies.rejected]
+    (watched.folder / "t.yaml").write_text("nonsense")
+    with pytest.raises(PolicyErrors):
+        await watched.policies.reload()
+    seen.append(watched.policies.rejected)
+    (watched.folder / "t.yaml").write_text(hold(1))
+    await watched.policies.reload()
+    assert [*seen, watched.policies.rejected] == [False, True, False]

@@ -109,3 +109,31 @@ def test_two_proxies_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.answered("t", "executed", 1)
     assert other.registry.get_sample_value("holdfast_requests_total", {"tool": "t", "outcome": "executed"}) is None
+
+
+RARE = {
+    "holdfast_late_conflicts_total": {"tool": "t"},
+    "holdfast_claims_lost_total": {"tool": "t"},
+    "holdfast_unprotected_total": {"tool": "t", "why": "store-down"},
+    "holdfast_duplicates_prevented_total": {"tool": "t", "how": "key-reused"},
+    "holdfast_policy_reloads_total": {"result": "rejected"},
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_what_must_be_noticed_at_its_first_time_is_shown_before_it(name: str) -> None:
+    """As zero: of a counter that begins with one, Prometheus sees no increase, and no alert would fire."""
+    metrics = Metrics()
+    metrics.expect(["t"])
+    assert metrics.registry.get_sample_value(name, RARE[name]) == 0
+
+
+def test_expecting_a_tool_again_forgets_nothing() -> None:
+    """A reload expects the tools of the new set."""
+    metrics = Metrics()
+    metrics.claims_lost.labels("t").inc()
+    metrics.duplicates_prevented.add("t", "key-reused")
+    metrics.expect(["t", "new"])
+    value = metrics.registry.get_sample_value
+    assert value("holdfast_claims_lost_total", {"tool": "t"}) == 1
+    assert value("holdfast_duplicates_prevented_total", {"tool": "t", "how": "key-reused"}) == 1

@@ -306,3 +306,10 @@ async def test_delivery_that_is_interrupted_by_closing_is_counted_as_given_up() 
     await hung.wait()
     await box.outbox.close(1.0)
     assert box.count("holdfast_settlements_given_up_total", why="shutdown") == 1
+
+
+def test_what_is_given_up_is_shown_as_zero_before_the_first_time() -> None:
+    """Of a counter that begins with one, Prometheus sees no increase."""
+    value = Delivery().metrics.registry.get_sample_value
+    for why in ("overflow", "withdrawn", "shutdown"):
+        assert value("holdfast_settlements_given_up_total", {"why": why}) == 0

@@ -61,6 +61,7 @@ def test_good_change_takes_force_and_a_bad_one_keeps_the_last_good_set(tmp_path:
             assert "sometimes" in rejected["detail"]
             assert house.ask("still off").outcome == "unprotected"
             assert proxy.metric("holdfast_policy_reloads_total", result="rejected") == 1
+            assert proxy.metric("holdfast_policy_rejected") == 1
             assert proxy.get("/readyz")[0] == 200
 
             gate.open()
@@ -71,6 +72,7 @@ def test_good_change_takes_force_and_a_bad_one_keeps_the_last_good_set(tmp_path:
         assert ask(house.port, before).outcome == "replayed"
         assert proxy.metric("holdfast_policy_generation") == 3
         assert proxy.metric("holdfast_policy_reloads_total", result="accepted") == 2
+        assert proxy.metric("holdfast_policy_rejected") == 0
     assert len(tool.executions("before")) == 1
 
 
