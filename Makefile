@@ -63,7 +63,7 @@ chart: $(STAMPS)/dev ## Render the charts over the whole matrix, held against Ku
 	@$(PYTEST) $(IN_PARALLEL) tests/helm
 
 .PHONY: check-system
-check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server and nginx, and the wheel in an empty environment
+check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server, nginx and prometheus, and the wheel in an empty environment
 	@$(PYTEST) $(IN_PARALLEL) -m system
 
 .PHONY: check-wheel

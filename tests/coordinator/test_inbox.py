@@ -391,13 +391,3 @@ async def test_result_that_was_given_to_a_replica_that_stops_is_taken_in_before_
         gateway(now, "second")
         assert (await now.ended(run_id, IDLE_MS / 1_000 / 2)).status == "completed"
         assert step.calls[0].output == '"done"'
-
-
-@in_virtual_time
-async def test_dead_letters_are_shown_as_zero_before_the_first() -> None:
-    """For every reason that there can be: of a counter that begins with one, Prometheus sees no increase."""
-    async with house() as now:
-        value = now.replica().means.metrics.registry.get_sample_value
-        reasons = ("unreadable", "poison", "unknown-run", "conflict", "unknown-call", "ambiguous", "step-mismatch")
-        for reason in (*reasons, "thread-mismatch"):
-            assert value("holdfast_dead_letters_total", {"reason": reason}) == 0

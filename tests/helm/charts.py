@@ -19,7 +19,7 @@ APPLICATION = ROOT / "helm/holdfast"
 KUBERNETES = ("1.29", "1.37")
 """The oldest version that has native sidecars, and the newest whose schemas we have."""
 
-WITHOUT_SCHEMA = {"PodMonitor"}
+WITHOUT_SCHEMA = {"PodMonitor", "PrometheusRule"}
 """Kinds that are not Kubernetes' own."""
 
 kubernetes.schema_contents = functools.cache(kubernetes.schema_contents)  # it reads a megabyte anew for each object
