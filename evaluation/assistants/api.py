@@ -2,7 +2,9 @@
 
 Every path is served with `/v1` before it and without (the second client puts `api-version` into the query in its
 place). Beside the API there is the truth about it, for tests: `GET /_simulator/submissions` lists every hand-in of tool
-outputs, taken or not, and what its caller was told; for `GET /_simulator/runs` see `truth`.
+outputs, taken or not, and what its caller was told; for `GET /_simulator/runs` see `truth`. `GET /_simulator/waiting`
+lists all runs that wait for outputs, for coordinators that poll: the API lists runs by thread alone, and whoever polls
+keeps a table of open conversations.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class Api:
         self._now = now
         self._before: dict[str, list[bytes]] = {}
         self._decided: set[str] = set()
+        self._waiting: dict[str, Run] = {}
         self._alarms: dict[str, asyncio.TimerHandle] = {}
 
     def application(self) -> web.Application:
@@ -74,6 +77,7 @@ class Api:
                 web.get(run + "/steps/{step}", self._show_step),
                 web.post(run + "/submit_tool_outputs", self._submit),
                 web.post(run + "/cancel", self._cancel),
+                web.get(root + "/_simulator/waiting", self._show_waiting),
             ])  # fmt: skip
         application.router.add_get("/_simulator/submissions", self._show_submissions)
         application.router.add_get("/_simulator/runs", self._show_runs)
@@ -172,7 +176,10 @@ class Api:
         del shown[:-2]
         self._notify(run)
         asyncio.get_running_loop().call_soon(self._arm, run)  # when next is not known before the change is whole
-        if run.waiting is not None:
+        if run.waiting is None:
+            self._waiting.pop(run.id, None)
+        else:
+            self._waiting[run.id] = run
             self._perhaps_regenerate(run)
 
     def _perhaps_regenerate(self, run: Run) -> None:
@@ -262,6 +269,9 @@ class Api:
             return _json(open_runs(self.life.runs.values()))
         since = request.query.get("since", "0")
         return _json(page_of(self._ended, int(since) if since.isdecimal() else 0))
+
+    async def _show_waiting(self, _: web.Request) -> web.Response:
+        return _json({"object": "list", "data": [run.shown() for run in self._waiting.values()]})
 
     # -- the rest ------------------------------------------------------------------------------------------------
 

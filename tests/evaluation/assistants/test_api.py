@@ -181,3 +181,19 @@ async def test_run_is_cancelled_on_request() -> None:
         await until(client, path, "cancelled")
         async with client.post(f"/v1/threads/{run['thread_id']}/runs", json={"assistant_id": "a"}) as answer:
             assert answer.status == 200
+
+
+async def test_runs_that_wait_for_outputs_are_listed_across_threads() -> None:
+    """For coordinators that poll: those and no others, for as long as they wait."""
+    async with served() as (client, _):
+        (first, run), (second, _) = await asking(client), await asking(client)
+        async with client.get("/v1/_simulator/waiting") as answer:
+            waiting = (await answer.json())["data"]
+        assert [f"/v1/threads/{one['thread_id']}/runs/{one['id']}" for one in waiting] == [first, second]
+        assert waiting[0]["required_action"] == run["required_action"]
+        async with client.post(f"{first}/submit_tool_outputs", json=outputs(run)) as answer:
+            assert answer.status == 200
+        async with client.post(f"{second}/cancel") as answer:
+            assert answer.status == 200
+        async with client.get("/_simulator/waiting") as answer:
+            assert (await answer.json())["data"] == []

@@ -1,0 +1,178 @@
+"""Variant B in virtual time: what it does when all is well, and by which mechanisms of its design it acts twice."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evaluation.assistants.script import Rates
+from evaluation.scripts import Range
+from evaluation.tools.script import Tool
+from evaluation.variants.hybrid import OUTPUT_BYTES_MAX, fit
+from tests.evaluation.variants.world import World, at_work
+from tests.proxy.virtual import in_virtual_time, now, until
+
+SLOW = Tool(latency=Range(10.5, 10.5))
+"""Slower than a worker waits."""
+
+
+@in_virtual_time
+async def test_run_that_meets_no_fault_has_each_effect_once() -> None:
+    """Notified instances, whichever is told, bring a run to its end, and poll for nothing."""
+    world = World()
+    async with at_work(*(world.hybrid(number=number, of=3) for number in range(3))):
+        _, run_id = await world.run(["create_ticket", "send_email"], ["refund_payment"])
+        assert await world.ended(run_id) == "completed"
+    assert [effect.tool for effect in world.effects()] == ["create_ticket", "send_email", "refund_payment"]
+    assert [len(outputs) for outputs in world.taken(run_id)] == [2, 1]
+    assert len(world.api.submissions) == 2
+
+
+@in_virtual_time
+async def test_notification_that_is_lost_is_made_up_for_by_polling() -> None:
+    """The instance whose share it is takes the run within 5 s of its waiting."""
+    world = World(think_s=0.0)
+    async with at_work(world.hybrid(notified=False)):
+        _, run_id = await world.run(["create_ticket"])
+        assert await world.ended(run_id) == "completed"
+    assert 3 <= now() <= 5
+    assert len(world.effects()) == 1
+
+
+@in_virtual_time
+async def test_call_that_takes_longer_than_a_worker_waits_is_executed_again() -> None:
+    """A time-out is taken for a failure; what is shared is written at submission, which is too late."""
+    world = World(tool=SLOW)
+    async with at_work(world.hybrid()):
+        _, run_id = await world.run(["create_ticket"])
+        assert await world.ended(run_id) == "completed"
+        await until(60)
+    assert len(world.effects()) == 3
+    assert len({effect.tool_call_id for effect in world.effects()}) == 1
+
+
+@in_virtual_time
+async def test_two_instances_that_see_a_step_both_execute_it_and_one_hands_in() -> None:
+    """One was notified, and the other's share it is: after 3 s it cannot know that somebody is at work."""
+    world = World(tool=Tool(latency=Range(6, 6)))
+    notified = world.hybrid()
+    async with at_work(notified, world.hybrid(notified=False)):
+        _, run_id = await world.run(["create_ticket"])
+        assert await world.ended(run_id) == "completed"
+        await until(30)
+    assert len(world.effects()) == 2
+    assert len(world.api.submissions) == 1
+
+
+@in_virtual_time
+async def test_instance_that_is_killed_is_replaced_by_whoever_polls() -> None:
+    """Its calls are executed again, by the instance whose share the run is or by itself when it is back."""
+    world = World(tool=Tool(latency=Range(2, 2)))
+    async with at_work(world.hybrid()):
+        _, run_id = await world.run(["create_ticket"])
+        await until(1)
+    world.instances.clear()
+    async with at_work(world.hybrid()):
+        assert await world.ended(run_id) == "completed"
+    assert len(world.effects()) == 2
+
+
+@in_virtual_time
+@pytest.mark.parametrize("same_step", [True, False])
+async def test_step_asked_for_again_under_new_ids_is_executed_again(same_step: bool) -> None:
+    """The strict correlator never gives one call another's result: what A gets right by a guess, B does twice."""
+    rates = Rates(regenerate=1.0) if same_step else Rates(regenerate_step=1.0)
+    world = World(rates=rates, tool=Tool(latency=Range(0.5, 0.5)))
+    async with at_work(world.hybrid()):
+        _, run_id = await world.run(["create_ticket", "send_email"])
+        assert await world.ended(run_id) == "completed"
+        await until(30)
+    assert len(world.effects()) == 4
+    assert len(world.taken(run_id)) == 1
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["submit_applied_503", "submit_applied_cut"])
+async def test_answer_to_a_submission_that_is_lost_is_cleared_up_by_a_look(fault: str) -> None:
+    """Nothing is handed in twice, and nothing is executed twice."""
+    world = World(rates=Rates(**{fault: 1.0}))
+    async with at_work(world.hybrid()):
+        _, run_id = await world.run(["create_ticket"], ["send_email"])
+        assert await world.ended(run_id) == "completed"
+    assert len(world.effects()) == 2
+    assert [submission.taken for submission in world.api.submissions] == [True, True]
+
+
+@in_virtual_time
+async def test_submissions_that_fail_are_made_again_from_the_buffer() -> None:
+    """The run does not stall, and nothing is executed for it."""
+    world = World(rates=Rates(submit_refused_503=0.6, fail_read=0.3))
+    async with at_work(world.hybrid()):
+        _, run_id = await world.run(["create_ticket"], ["send_email"], ["refund_payment"])
+        assert await world.ended(run_id) == "completed"
+    assert len(world.effects()) == 3
+
+
+@in_virtual_time
+async def test_submission_of_an_instance_that_died_over_it_is_made_by_another() -> None:
+    """Its attempt lapses; until then nobody hands in what may have been handed in."""
+    world = World()
+    _, run_id = await world.run(["create_ticket"])
+    await until(1)
+    run = (await world.agents.waiting())[0]  # type: ignore[index]
+    await world.hybrid(notified=False)._shared.begin_attempt(run.step)
+    async with at_work(world.hybrid(number=0, notified=False)):
+        pass
+    other = world.hybrid(number=0, of=1)
+    other._shared._ours = "attempt other"  # type: ignore[attr-defined]
+    async with at_work(other):
+        assert await world.ended(run_id) == "completed"
+    assert now() >= 12
+    assert len(world.taken(run_id)) == 1
+
+
+@in_virtual_time
+async def test_redis_that_is_away_stalls_no_run() -> None:
+    """Outputs are handed in without a record; the API takes them once in any case."""
+    world = World()
+    world.records.away = True
+    async with at_work(world.hybrid()):
+        _, run_id = await world.run(["create_ticket"])
+        assert await world.ended(run_id, within_s=5) == "completed"
+    assert len(world.effects()) == len(world.api.submissions) == 1
+
+
+@in_virtual_time
+async def test_stale_look_after_a_notification_is_looked_into() -> None:
+    """The API shows a run as it was; the notification says otherwise, and is believed for a second."""
+    world = World(rates=Rates(stale_read=0.5), think_s=0.0)
+    async with at_work(world.hybrid()):
+        runs = [(await world.run(["create_ticket"], ["send_email"]))[1] for _ in range(10)]
+        assert {await world.ended(run_id) for run_id in runs} == {"completed"}
+    assert len(world.effects()) == 20
+
+
+@in_virtual_time
+async def test_run_that_moves_to_another_region_is_executed_there_as_well() -> None:
+    """The regions share nothing: both execute, both hand in, and the API refuses one."""
+    world, elsewhere = World(tool=Tool(latency=Range(2, 2))), World()
+    first = world.hybrid()
+    second = world.hybrid(region="r2", notified=False)
+    second._shared = elsewhere.hybrid()._shared
+    async with at_work(first, second):
+        thread_id, run_id = await world.run(["create_ticket"])
+        await until(1)
+        second.track(thread_id, run_id)
+        assert await world.ended(run_id) == "completed"
+        await until(30)
+    assert len(world.effects()) == 2
+    assert len(world.api.submissions) == 2
+    assert len(world.taken(run_id)) == 1
+
+
+def test_output_that_the_api_would_not_take_becomes_an_error() -> None:
+    """JSON as text goes through as it is; anything else, and too much, is told to be what it is."""
+    assert fit('{"id": 1}') == '{"id": 1}'
+    for output in ("no JSON", "", '"' + "x" * OUTPUT_BYTES_MAX + '"', '"\ud800"'):
+        assert json.loads(fit(output))["error"]["outcome"] == "invalid-output"
