@@ -74,6 +74,7 @@ EXCUSED = {
     "evaluation/bench/startup.py": "run against processes: tests/evaluation/bench/test_systems.py",
     "evaluation/checks.py": "one struct, which tests/evaluation/test_demo.py and test_agent_run.py fill",
     "evaluation/rollout/replicas.py": "processes, run whole by tests/evaluation/rollout/test_restart.py",
+    "evaluation/report/findings.py": "shapes, which tests/evaluation/report/test_reporting.py fills and reads back",
     "evaluation/triage/account.py": "shapes, which tests/cli/test_triage.py lays beside docs/triage.md",
     "evaluation/triage/mechanisms/*.py": "weighed together, each by its lines: tests/evaluation/triage/test_causes.py",
     "evaluation/triage/story.py": "what mechanisms are weighed on: tests/evaluation/triage/test_causes.py",
