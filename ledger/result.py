@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
+import re
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +30,9 @@ NEVER_KEPT = HOP_BY_HOP | frozenset(
 
 OURS = (b"holdfast-", b"idempotent-replayed")
 """How the names of Holdfast's own fields begin: from anybody else they are pretence."""
+
+PROXY_STATUS = b"proxy-status"
+_SIGNED = re.compile(rb"(?:^|,)\s*\"?holdfast\"?\s*(?:[;,]|$)", re.IGNORECASE)
 
 
 HEAD_BYTES_MAX = 1024
@@ -69,12 +73,19 @@ def storable(headers: Headers) -> Headers:
     for field in headers:
         spelling = field[0]
         if _kept[spelling] if spelling in _kept else _is_kept(spelling):
-            kept.append(field)
+            if len(spelling) != 12 or not signs_as_us(field):
+                kept.append(field)
         elif len(spelling) == 10 and spelling.lower() == b"connection":
             named = connection_tokens(headers)
     if named:
         kept = [field for field in kept if field[0].lower() not in named]
     return tuple(kept)
+
+
+def signs_as_us(field: tuple[bytes, bytes]) -> bool:
+    """Say whether a field is a Proxy-Status that names Holdfast (RFC 9209): what Holdfast says itself is told from what
+    tools say by that alone, so no tool may send one."""
+    return field[0].lower() == PROXY_STATUS and _SIGNED.search(field[1]) is not None
 
 
 def _is_kept(spelling: bytes) -> bool:

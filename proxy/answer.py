@@ -70,7 +70,7 @@ def of_reply(replied: Replied, operation: str, outcome: Outcome) -> Answer:
     ours = _ours(operation, outcome) if operation else ()
     return Answer(
         replied.status, replied.reason, _passed(replied.headers) + ours, replied.body, outcome,
-        stream=replied.stream, trailers=replied.trailers,
+        stream=replied.stream, trailers=_passed(replied.trailers),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from ledger.result import HOP_BY_HOP, OURS, connection_tokens
+from ledger.result import HOP_BY_HOP, OURS, connection_tokens, signs_as_us
 from proxy.forward import Header, Headers
 from proxy.layout import (
     CONTENT_TYPE,
@@ -304,8 +304,8 @@ _passes: dict[bytes, bool] = {}
 
 
 def from_tool(headers: Headers) -> Headers:
-    """Return a reply's fields as they go to the caller who asked: without those of the connection, and without any that
-    pretend to be ours."""
+    """Return a reply's fields, of a 1xx, or its trailers, as they go to the caller who asked: without those of the
+    connection, and without any that pretend to be ours."""
     passed = []
     named: frozenset[bytes] = frozenset()
     for field in headers:
@@ -313,7 +313,8 @@ def from_tool(headers: Headers) -> Headers:
         if passes is None:
             passes = _learn_reply(field[0])
         if passes:
-            passed.append(field)
+            if len(field[0]) != 12 or not signs_as_us(field):
+                passed.append(field)
         elif field[0].lower() == b"connection" and field[1].lower() not in _PLAIN_CONNECTION:
             named = connection_tokens(headers)
     if named:

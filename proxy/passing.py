@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from proxy import answer, body
 from proxy.answer import Answer, Outcome
-from proxy.fields import VIA, Incoming
+from proxy.fields import VIA, Incoming, from_tool
 from proxy.forward import Forward, Headers, Lost, NotSent, Outbound, Replied, ReplyStream, Truncated
 from proxy.hang_up import until_hang_up
 from proxy.inbound.request import Request
@@ -41,7 +41,10 @@ async def pass_on(
             waited_for = until_hang_up(request, limit) if outcome == "read" else nullcontext()
             with waited_for:
                 on_sent = None if seen is None else seen.sent
-                result = await forward(outbound, on_sent=on_sent, on_informational=request.tell)
+                result = await forward(
+                    outbound, on_sent=on_sent,
+                    on_informational=lambda status, fields: request.tell(status, from_tool(fields)),
+                )  # fmt: skip
     except TimeoutError:
         metrics.upstream_attempts.add(policy.tool, "timeout")
         return answer.refusal(Kind.READ_TIMEOUT, "no answer within the tool's time", outcome=outcome, close=True)
@@ -77,7 +80,7 @@ class Timely:
     @property
     def trailers(self) -> Headers:
         """The trailers, once the stream is at its end."""
-        return self._stream.trailers
+        return from_tool(self._stream.trailers)
 
     def __aiter__(self) -> Timely:
         return self

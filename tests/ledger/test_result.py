@@ -48,6 +48,21 @@ def test_other_fields_are_kept_in_order_and_case() -> None:
     assert storable(headers) == headers
 
 
+@pytest.mark.fault(11)
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (b"holdfast", False), (b"Holdfast; error=destination_unavailable", False), (b'"holdfast" ;x', False),
+        (b"cdn; error=http_response_timeout, holdfast", False), (b"holdfast,cdn", False),
+        (b"cdn; error=http_response_timeout", True), (b"holdfast-like", True), (b"cdn; details=holdfast", True),
+    ],
+)  # fmt: skip
+def test_proxy_status_that_names_us_is_not_kept(value: bytes, kept: bool) -> None:
+    """It is by this field that callers tell a refusal of ours from what a tool says; those of others stay."""
+    field = (b"Proxy-Status", value)
+    assert storable((field, (b"X-Kept", b"y"))) == ((field,) if kept else ()) + ((b"X-Kept", b"y"),)
+
+
 def test_fields_that_connection_names_are_not_kept() -> None:
     """What a sender declared hop-by-hop was for the next hop (RFC 9110, 7.6.1)."""
     headers = ((b"Connection", b"close, X-Hop"), (b"connection", b" x-other "), (b"x-hop", b"1"), (b"X-Other", b"2"))

@@ -113,6 +113,13 @@ def test_fields_of_ours_are_stripped_from_requests_and_replies(name: bytes) -> N
     assert from_tool(((name, b"1"), (b"X-Kept", b"1"))) == ((b"X-Kept", b"1"),)
 
 
+@pytest.mark.fault(11)
+def test_tool_cannot_sign_as_us() -> None:
+    """A Proxy-Status that names Holdfast is not the tool's to send; what others have to say there passes."""
+    others = (b"Proxy-Status", b"cdn; error=connection_refused")
+    assert from_tool(((b"PROXY-Status", b"holdfast; error=destination_unavailable"), others)) == (others,)
+
+
 HOP_BY_HOP = [b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade",
               b"Proxy-Authorization", b"Proxy-Authenticate"]  # fmt: skip
 
