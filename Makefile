@@ -76,8 +76,13 @@ bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast; 
 	@$(BIN)/python -m evaluation.bench.coordinator
 
 .PHONY: nightly
-nightly: $(STAMPS)/dev ## The property tests and searches for bad histories, LONGER=20 times as long
-	@if command -v buildah && command -v mmdebstrap; then $(MAKE) --no-print-directory image; fi >/dev/null
+nightly: $(STAMPS)/dev ## The image, the charts, and the searches for bad histories, LONGER=20 times as long as in make test
+	@if command -v buildah >/dev/null && command -v mmdebstrap >/dev/null; then \
+		$(MAKE) --no-print-directory image; \
+		if [ "$$(id -u)" = 0 ]; then tests/helm/read_only_root.sh $(IMAGE); \
+		else echo "not root: the image is not tried on a read-only root" >&2; fi; \
+	else echo "no buildah or no mmdebstrap here: the image is not built" >&2; fi
+	@$(MAKE) --no-print-directory chart
 	@LONGER=$(LONGER) $(PYTEST) $(IN_PARALLEL) -m "hypothesis or search" --timeout 3600 -o faulthandler_timeout=3500
 
 .PHONY: format
