@@ -16,6 +16,8 @@ from pathlib import Path
 
 import aiohttp
 
+from evaluation.procfs import cpu_us
+
 POLL_S = 0.005
 """How often readiness is looked for: it bounds the error of a measured cold start."""
 
@@ -24,6 +26,9 @@ END_S = 5.0
 
 REAP_S = 0.5
 """A dying process closes its connections a moment before it can be asked how it ended."""
+
+STOPPED_S = 0.02
+"""How often it is looked whether a child has stopped."""
 
 LAST_LINES = 12
 """How much of a dead child's words an error quotes."""
@@ -42,6 +47,13 @@ class Child:
         self.started = started
         self._process = process
         self._log = log
+        self._cpu_s = 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of the process, and of its children that it has waited for; in all, once it has ended."""
+        self._count()
+        return self._cpu_s
 
     def check(self) -> None:
         """Raise `ChildDied` if the process has ended."""
@@ -59,6 +71,7 @@ class Child:
 
     def death(self) -> str | None:
         """Return how the process has ended, with its last words; None while it has not."""
+        self._count()
         code = self._process.poll()
         return None if code is None else f"{self.name} ended with exit code {code}{self._last_words()}"
 
@@ -76,7 +89,17 @@ class Child:
     def kill(self) -> None:
         """End the process at once, as kill -9 does, and wait for it."""
         self._process.kill()
-        self._process.wait()
+        self._reap()
+
+    async def stop(self, within_s: float) -> None:
+        """End the process as a supervisor does, and wait for it: SIGTERM, and SIGKILL after `within_s`."""
+        self._process.terminate()
+        until = time.monotonic() + within_s
+        while not self._has_ended():  # the kernel tells nobody but who asks
+            if time.monotonic() >= until:
+                break
+            await asyncio.sleep(STOPPED_S)
+        self.kill()
 
     def end(self) -> None:
         """End the process and wait for it: SIGTERM, and SIGKILL when that is not obeyed in time."""
@@ -88,6 +111,24 @@ class Child:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
+
+    def _has_ended(self) -> bool:
+        """Say whether the process has ended, and leave it to be waited for."""
+        if self._process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _reap(self) -> None:
+        """Wait for a process that is ending, and count what it has spent before the kernel forgets it."""
+        if self._process.returncode is None:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self._count()
+            self._process.wait()
+
+    def _count(self) -> None:
+        """Take what the kernel counts, as long as it does: until somebody has waited for the process."""
+        if self._process.returncode is None:
+            self._cpu_s = cpu_us((self.pid,)) / 1e6
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]

@@ -16,9 +16,10 @@ from typing import Any
 import aiohttp
 
 from evaluation.address import Address, unused_address
-from evaluation.bench.systems import READY_S, Cores, redis, redis_server
+from evaluation.bench.systems import READY_S, Cores, redis
 from evaluation.bench.turns import value
 from evaluation.child import Child, answers_200, child, rooms_environment
+from evaluation.redis_server import redis_server
 from evaluation.sidecar import Sidecar, sidecar
 
 SECRET = "whsec_aG9sZGZhc3QtYmVuY2gtc2VjcmV0LTAwMDE="  # noqa: S105  # of processes on loopback that end with the bench

@@ -23,12 +23,12 @@ from evaluation.bench.coordinated import TOOL_S, Coordinated, coordinated
 from evaluation.bench.environment import look_around
 from evaluation.bench.figures import percentile
 from evaluation.bench.metrics import read_store_calls, round_trips
-from evaluation.bench.procfs import cpu_us
 from evaluation.bench.rendering import document, draw, preface
 from evaluation.bench.report import NOT_MEASURED, Table
 from evaluation.bench.systems import choose_cores, programs
 from evaluation.bench.targets import Target
 from evaluation.child import ChildDied
+from evaluation.procfs import cpu_us
 
 COLUMNS_PIPED = 140
 STEPS = 4

@@ -16,10 +16,10 @@ from evaluation.bench.figures import Case, Sample, percentile
 from evaluation.bench.load import Timings, WrongAnswer
 from evaluation.bench.metrics import read_store_calls, round_trips
 from evaluation.bench.open_loop import OpenLoop
-from evaluation.bench.procfs import core_us, cpu_us
 from evaluation.bench.shape import READ, Calls
 from evaluation.bench.systems import Stand, System
 from evaluation.bench.workloads import GUARDED, JOIN_WIDTH, RESTARTED, Effort, delay_us, executions_due, plan
+from evaluation.procfs import core_us, cpu_us
 
 PACED_CONNECTIONS = 64
 REPLAYED_KEYS = 256

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from evaluation.bench.figures import Start
 from evaluation.bench.measure import Bench
-from evaluation.bench.procfs import resident_bytes
 from evaluation.bench.systems import REDIS, SQLITE, Stand, System, guarded
+from evaluation.procfs import resident_bytes
 from evaluation.sidecar import Sidecar
 
 

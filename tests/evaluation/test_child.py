@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,40 @@ async def test_child_that_is_asked_to_end_says_how_it_did(tmp_path: Path) -> Non
                 with pytest.raises(ChildDied, match="deaf did not end within 0.05 s"):
                     await one.until_ended(0.05)
                 one.kill()
+
+
+BUSY = (
+    "import pathlib, signal, time\nwhile time.process_time() < 0.3: pass\npathlib.Path('busy').touch()\nsignal.pause()"
+)
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_what_a_child_has_spent_is_known_after_its_end(tmp_path: Path, how: str) -> None:
+    """Its CPU time is counted up to the end, however it ends, and no longer."""
+    with child("busy", python(BUSY), tmp_path) as busy:
+        await busy.until_ready(_is_there(tmp_path / "busy"), 60)
+        assert busy.cpu_s >= 0.25
+        if how == "kill":
+            busy.kill()
+        else:
+            await busy.stop(60)
+        assert not running(busy.pid)
+    assert 0.25 <= busy.cpu_s < 60
+
+
+async def test_child_that_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
+    """As its supervisor would."""
+    deaf = python(
+        "import signal, pathlib; signal.signal(15, signal.SIG_IGN); pathlib.Path('deaf').touch(); signal.pause()"
+    )
+    with child("deaf", deaf, tmp_path) as running_child:
+        await running_child.until_ready(_is_there(tmp_path / "deaf"), 60)
+        await running_child.stop(0.05)
+        assert not running(running_child.pid)
+
+
+def _is_there(path: Path) -> Callable[[], Awaitable[bool]]:
+    async def is_there() -> bool:
+        return path.exists()
+
+    return is_there

@@ -33,7 +33,7 @@ async def test_every_system_passes_the_same_calls_on(tmp_path: Path) -> None:
 
 async def test_system_without_its_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nginx and Redis are missing the others stand, and the report can say why these do not."""
-    monkeypatch.setattr(systems, "_system_path", lambda: "/nowhere")
+    monkeypatch.setattr(systems, "system_path", lambda: "/nowhere")
     monkeypatch.setattr(systems, "redis_server", lambda: None)
     async with (
         aiohttp.ClientSession() as session,

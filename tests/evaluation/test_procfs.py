@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.bench.procfs import children, core_us, cpu_us, resident_bytes
 from evaluation.child import child
+from evaluation.procfs import children, core_us, cpu_us, resident_bytes
 
 IDLE = [sys.executable, "-c", "import signal; signal.pause()"]
 
