@@ -36,6 +36,9 @@ PLACES = {
     "inject": Place("cli.inject", "inject", "Put the sidecar into a Kubernetes manifest."),
     "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: an Assistants-style API."),
     "triage": Place("cli.triage", "triage", "Say from an incident's logs what ran twice, and how that came about."),
+    "evaluate": Place(
+        "cli.evaluate", "evaluate", "Replay user turns, with Holdfast and without, while things go wrong."
+    ),
     "demo": Place("cli.demo", "demo", "Replay the incident of the two tickets, without Holdfast and with it."),
 }
 

@@ -149,7 +149,7 @@ def child(
     Raises `ChildDied` when the program cannot be started.
     """
     log = directory / f"{name}.log"
-    with log.open("wb") as output, _pinned(core):
+    with log.open("ab") as output, _pinned(core):
         started = time.monotonic()
         try:
             process = subprocess.Popen(  # noqa: S603  # commands are built here, never read from outside

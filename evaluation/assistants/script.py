@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from evaluation.assistants.life import Pace
-from evaluation.assistants.things import Run, Wanted
+from evaluation.assistants.things import Run, RunStatus, Wanted
 from evaluation.scripts import BadScript, Range, chance, convert, load
 
 
@@ -49,7 +49,8 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
 class Script(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """How the simulated API behaves. Times are in seconds.
 
-    plan  the batches of tool calls of a run whose message does not bring its own: `[[{tool, arguments}, …], …]`.
+    plan    the batches of tool calls of a run whose message does not bring its own: `[[{tool, arguments}, …], …]`.
+    notify  the statuses that are notified, as whoever subscribes to events names them; all, if none is named.
     """
 
     seed: int = 0
@@ -60,6 +61,7 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     early: float = 3.0
     rates: Rates = Rates()
     plan: list[list[PlannedCall]] = []
+    notify: tuple[RunStatus, ...] = ()
 
 
 class PlannedCall(Struct, frozen=True, forbid_unknown_fields=True):

@@ -43,7 +43,9 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def notify(self, run: Run) -> None:
-        """Send a run's status, in a task of its own."""
+        """Send a run's status, in a task of its own, if it is one that is notified."""
+        if self.fate.script.notify and run.status not in self.fate.script.notify:
+            return
         self._number += 1
         event = {
             "type": f"thread.run.{run.status}",

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from evaluation.assistants.script import Rates
 from evaluation.assistants.script import Script as RunsScript
+from evaluation.assistants.things import ENDED
 from evaluation.replay.outages import Outages
 from evaluation.scripts import BadScript, Range, convert, load
 from evaluation.tools.script import DEFAULT, script_from
@@ -105,9 +106,11 @@ def tools_script(plan: FaultsPlan) -> ToolsScript:
 
 
 def runs_script(plan: FaultsPlan) -> RunsScript:
-    """Return the simulated API's script."""
+    """Return the simulated API's script. What is notified is what a coordinator subscribes to: that it has something to
+    do, and that it has nothing more to do."""
     webhooks = {f"webhook_{name}": rate for name, rate in _rates(plan.webhooks).items()}
-    return RunsScript(seed=plan.seed, rates=Rates(**_rates(plan.runs), **webhooks))
+    notify = ("requires_action", *sorted(ENDED))
+    return RunsScript(seed=plan.seed, rates=Rates(**_rates(plan.runs), **webhooks), notify=notify)
 
 
 def _rates(part: RunFaults | WebhookFaults) -> dict[str, float]:

@@ -137,7 +137,8 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
 
     seconds    from the first turn's being sent to the last one's end.
     cpu_s      CPU seconds by kind of process (coordinator, sidecar, store, tools, api, driver), of those too that died.
-    store_ops  commands that the stores carried out for coordinators and sidecars, our own reads left out.
+    store_ops  requests that the stores read from coordinators and sidecars; what came at once over one connection
+               counts as one, and what a script does inside of the store not at all.
     outages    processes that were stopped or killed, by kind.
     moved      turns one of whose sends went to another region than the first.
     """

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from evaluation.address import unused_address
@@ -116,3 +117,15 @@ async def test_receivers_take_turns_and_one_that_refuses_is_passed_over() -> Non
             await heard.more.wait()
             assert len(heard.ids) == number
         await webhooks.close()
+
+
+async def test_only_what_is_subscribed_to_is_notified() -> None:
+    """A status that nobody asked for is not sent."""
+    async with listening(Rates()) as (all_of_them, heard):
+        fate = Fate(Script(notify=("completed",)))
+        webhooks = Webhooks(all_of_them.receivers, SECRET, fate)
+        webhooks.notify(RUN)
+        webhooks.notify(replace(RUN, status="completed"))
+        await heard.more.wait()
+        await webhooks.close()
+    assert [event["type"] for event in heard.events if isinstance(event, dict)] == ["thread.run.completed"]
