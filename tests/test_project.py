@@ -79,6 +79,7 @@ EXCUSED = {
     "evaluation/triage/mechanisms/*.py": "weighed together, each by its lines: tests/evaluation/triage/test_causes.py",
     "evaluation/triage/story.py": "what mechanisms are weighed on: tests/evaluation/triage/test_causes.py",
     "evaluation/triage/telling.py": "tested with what it tells: tests/evaluation/triage/test_accounting.py",
+    "evaluation/run/fleet.py": "run whole by tests/evaluation/run/test_replaying.py, with all that it starts",
     "evaluation/sidecar.py": "starts the proxy for the demo and the bench: tests/evaluation/test_demo.py",
     "ledger/stores/redis_*.py": "a store is tested whole: tests/ledger/test_redis.py, and the contract",
     "ledger/stores/sqlite_*.py": "a store is tested whole: tests/ledger/test_sqlite.py, and the contract",

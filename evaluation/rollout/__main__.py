@@ -12,8 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evaluation.bench.systems import choose_cores, redis, redis_server
+from evaluation.bench.systems import choose_cores, redis
 from evaluation.child import ChildDied
+from evaluation.redis_server import redis_server
 from evaluation.rollout.replicas import HERE
 from evaluation.rollout.restart import Rollout, roll
 
