@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,8 +74,9 @@ class Hybrid:
         self._fallback_s = fallback_s
         now = asyncio.get_running_loop().time
         self._now = now
-        self._steps: Lru[Step, bool] = Lru(STEPS_MAX, KEEP_S, now)
-        """Steps that this instance has taken: under way, in the buffer, or done."""
+        self._steps: Lru[Step, Batch | bool] = Lru(STEPS_MAX, KEEP_S, now)
+        """Steps that this instance has taken: True while they are under way or in the buffer, then what was handed in.
+        """
         self._tracked: dict[str, str] = {}
         self._waits_since: dict[Step, float] = {}
         self._tasks = Tasks()
@@ -104,11 +106,9 @@ class Hybrid:
         notice = self._notices.read(fields, body)
         if notice.status != ASKING:
             return False
-        try:
+        with contextlib.suppress(SharedAway):  # at worst it is looked at twice
             if not await self._shared.is_news(notice.id):
                 return False
-        except SharedAway:
-            pass  # at worst it is looked at twice
         self._go(notice.thread_id, notice.run_id, "webhook", looks=LOOKS)
         return True
 
@@ -122,10 +122,19 @@ class Hybrid:
                 now = self._now()
                 self._waits_since = {run.step: self._waits_since.get(run.step, now) for run in ours}
                 for run in ours:
-                    overdue = now - self._waits_since[run.step] >= self._fallback_s
-                    if overdue and run.step not in self._steps:
-                        self._go(run.thread_id, run.run_id, "poll", looks=1)
+                    if now - self._waits_since[run.step] >= self._fallback_s:
+                        self._take(run)
             await asyncio.sleep(POLL_S)
+
+    def _take(self, run: Seen) -> None:
+        """Take a run that nobody seems to take. One that still waits for what was handed in gets it once more: the look
+        that said that it was taken was an old one."""
+        known = self._steps.get(run.step)
+        if known is None:
+            self._go(run.thread_id, run.run_id, "poll", looks=1)
+        elif isinstance(known, Batch):
+            self._steps.put(run.step, True)
+            self._tasks.go(self._buffer.put(known))
 
     def _go(self, thread_id: str, run_id: str, how: str, *, looks: int) -> None:
         self._tasks.go(self._attend(thread_id, run_id, how, looks))
@@ -155,6 +164,13 @@ class Hybrid:
 
     async def _hand_in(self, batch: Batch) -> bool:
         """See `evaluation.variants.buffering.HandIn`."""
+        over = await self._try(batch)
+        if over:
+            self._steps.put(batch.run.step, batch)
+        return over
+
+    async def _try(self, batch: Batch) -> bool:
+        """Hand in, once nobody else does; say whether the step is over with that."""
         step = batch.run.step
         for number in range(TRIES):
             if number:
@@ -164,13 +180,14 @@ class Hybrid:
             except SharedAway:  # the API takes outputs for a step once; to stall would be the greater harm
                 self._metrics.submissions.labels("unguarded").inc()
                 attempt = "ours"
-            if attempt != "ours":
-                if attempt == "submitted":
-                    self._metrics.submissions.labels("dropped").inc()
-                return attempt == "submitted"
+            if attempt == "submitted":
+                return await self._drop(batch.run)
+            if attempt == "other":
+                return False
             if await self._submit(batch):
                 return True
-        await self._give_up(step)
+        with contextlib.suppress(SharedAway):  # it lapses
+            await self._shared.give_up_attempt(step)
         return False
 
     async def _submit(self, batch: Batch) -> bool:
@@ -192,6 +209,15 @@ class Hybrid:
                 assert_never(never)
         return await self._is_over(run)
 
+    async def _drop(self, run: Seen) -> bool:
+        """Drop outputs, unless the run waits for them in spite of what stands written."""
+        if await self._is_over(run):
+            self._metrics.submissions.labels("dropped").inc()
+            return True
+        with contextlib.suppress(SharedAway):
+            await self._shared.reopen(run.step)
+        return False
+
     async def _is_over(self, run: Seen) -> bool:
         """Look whether a run still waits for these outputs; what it waits for in their place is a step of its own."""
         seen = await self._agents.look(run.thread_id, run.run_id)
@@ -203,16 +229,8 @@ class Hybrid:
         return True
 
     async def _settle(self, step: Step) -> None:
-        try:
+        with contextlib.suppress(SharedAway):  # whoever hands in again is refused by the API
             await self._shared.submitted(step)
-        except SharedAway:
-            return  # whoever hands in again is refused by the API
-
-    async def _give_up(self, step: Step) -> None:
-        try:
-            await self._shared.give_up_attempt(step)
-        except SharedAway:
-            return  # it lapses
 
 
 def fit(output: str) -> str:

@@ -64,6 +64,9 @@ class Shared(Remembered, Protocol):
     async def give_up_attempt(self, step: Step) -> None:
         """Let somebody else hand in."""
 
+    async def reopen(self, step: Step) -> None:
+        """A step that stands as submitted still waits: let somebody hand in."""
+
     async def is_news(self, notice: str) -> bool:
         """Say whether a notification comes for the first time."""
 
@@ -99,6 +102,10 @@ class RedisShared:
     async def give_up_attempt(self, step: Step) -> None:
         """See `Shared`."""
         await self._told(self._redis.eval(END, 1, _step(step), f"attempt {self._owner}"))
+
+    async def reopen(self, step: Step) -> None:
+        """See `Shared`."""
+        await self._told(self._redis.eval(END, 1, _step(step), "submitted"))
 
     # -- notifications -------------------------------------------------------------------------------------------
 

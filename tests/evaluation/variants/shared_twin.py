@@ -61,6 +61,11 @@ class SharedTwin:
         if self._records.get(step) == self._ours:
             self._records.delete(step)
 
+    async def reopen(self, step: Step) -> None:
+        """See there."""
+        if self._records.get(step) == "submitted":
+            self._records.delete(step)
+
     async def is_news(self, notice: str) -> bool:
         """See there."""
         if self._records.get(notice) is not None:

@@ -9,6 +9,7 @@ import pytest
 from evaluation.assistants.script import Rates
 from evaluation.scripts import Range
 from evaluation.tools.script import Tool
+from evaluation.variants.buffering import Batch
 from evaluation.variants.hybrid import OUTPUT_BYTES_MAX, fit
 from tests.evaluation.variants.world import World, at_work
 from tests.proxy.virtual import in_virtual_time, now, until
@@ -129,6 +130,27 @@ async def test_submission_of_an_instance_that_died_over_it_is_made_by_another() 
     async with at_work(other):
         assert await world.ended(run_id) == "completed"
     assert now() >= 12
+    assert len(world.taken(run_id)) == 1
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("known", "effects"), [(True, 0), (False, 1)])
+async def test_submission_that_was_taken_for_made_is_made_in_the_end(known: bool, effects: int) -> None:
+    """It failed, and an old picture of the run said otherwise. Polling sees that the run still waits: the instance that
+    has the outputs hands them in again; another one executes for it."""
+    world = World()
+    _, run_id = await world.run(["create_ticket"])
+    await until(1)
+    waiting = await world.agents.waiting()
+    assert isinstance(waiting, list)
+    (run,) = waiting
+    hybrid = world.hybrid(notified=False)
+    await hybrid._shared.submitted(run.step)
+    if known:
+        hybrid._steps.put(run.step, Batch(run, {run.calls[0].id: "{}"}))
+    async with at_work(hybrid):
+        assert await world.ended(run_id, within_s=10) == "completed"
+    assert len(world.effects()) == effects
     assert len(world.taken(run_id)) == 1
 
 

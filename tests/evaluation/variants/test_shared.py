@@ -65,6 +65,16 @@ async def test_attempt_that_is_given_up_is_anybodys(make: Make) -> None:
     assert await second.begin_attempt(STEP) == "ours"
 
 
+async def test_step_that_stands_as_submitted_and_still_waits_is_anybodys(make: Make) -> None:
+    """One that somebody hands in at the moment is not."""
+    first, second = make(60), make(60)
+    await first.submitted(STEP)
+    await second.reopen(STEP)
+    assert await second.begin_attempt(STEP) == "ours"
+    await first.reopen(STEP)
+    assert await first.begin_attempt(STEP) == "other"
+
+
 async def test_attempt_of_an_instance_that_died_lapses(make: Make) -> None:
     """Then another makes it."""
     first, second = make(0.05), make(60)
