@@ -356,6 +356,8 @@ class Keeping:
         self._version = standing.version
         self.run = self._stored = decode_run(standing.record)
         self._look_at, self._flush_at = 0.0, None
+        if self.run.step is not None and self.run.step.whole:
+            self._whole_at = asyncio.get_running_loop().time()  # a gateway's result was the last one
         self._wake.set()
 
     async def _reread(self) -> bool:

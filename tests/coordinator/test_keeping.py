@@ -9,6 +9,7 @@ import pytest
 
 from coordinator.turns import Started, TurnAsk
 from tests.coordinator.house import House, Replica, house, looked_for, wanted
+from tests.coordinator.telling import asks, posted
 from tests.proxy.virtual import in_virtual_time, settled
 
 TICKET = wanted("create_ticket", subject="Printer on fire")
@@ -82,3 +83,18 @@ async def test_submission_whose_answer_is_lost_is_asked_about(fault: str) -> Non
         assert record.status == "completed"
         assert len(now.api.accepted) == 2
         assert len(now.tools.executed) == 2
+
+
+@in_virtual_time
+async def test_time_until_a_submission_counts_from_the_gateways_result_where_that_is_the_last() -> None:
+    """And not from the last call that was executed here: how long a gateway takes is none of ours."""
+    async with house() as now:
+        replica = now.replica("", frozenset({"create_ticket"}))
+        run_id = await started(now, [TICKET, MAIL])
+        ticket = (await asks(now, run_id)).calls[0]
+        await asyncio.sleep(30)
+        assert await replica.inbox.accept(posted(now, run_id, ticket.id)) == "accepted"
+        assert (await now.ended(run_id)).status == "completed"
+        value = replica.means.metrics.registry.get_sample_value
+        assert value("holdfast_submit_lag_seconds_count") == 1
+        assert (value("holdfast_submit_lag_seconds_sum") or 0) < 1
