@@ -245,7 +245,7 @@ class Proxy:
 
     def _in_force(self, policies: PolicySet) -> None:
         self.metrics.policy_generation.set(policies.generation)
-        self.metrics.expect([policy.tool for policy in policies.policies] + [UNMATCHED])
+        self.metrics.expect([policy.tool for policy in policies.policies if policy.effect == "write"] + [UNMATCHED])
 
     def _loaded(self, policies: PolicySet) -> None:
         self._warn_of_grace(policies)

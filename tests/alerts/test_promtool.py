@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.alerts.test_dashboard import PANELS, query
 from tests.helm import charts
 from tests.tracked import ROOT
 
@@ -55,3 +56,13 @@ def test_plain_file_and_what_the_chart_makes_of_it_are_rules(tmp_path: Path) -> 
     done = promtool("check", "rules", tmp_path / "rendered.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "14 rules found" in done.stdout
+
+
+def test_queries_of_the_dashboard_are_queries(tmp_path: Path) -> None:
+    """By Prometheus' own parser, which also knows whether a rate is taken of a range."""
+    expressions = [query(target["expr"]) for panel in PANELS for target in panel["targets"]]
+    rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions)]
+    (tmp_path / "rules.json").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = promtool("check", "rules", tmp_path / "rules.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import helm_python
@@ -27,10 +28,28 @@ def test_alerts_are_those_of_the_plain_file() -> None:
     )["spec"] == {"groups": FILE["groups"]}  # fmt: skip
 
 
-def test_alerts_and_monitor_are_made_on_demand_only() -> None:
-    """Their kinds are the operator's: a cluster without it would refuse the whole release."""
-    kinds = {one["kind"] for one in charts.render(charts.APPLICATION, LEAST)}
-    assert not kinds & {"PrometheusRule", "PodMonitor"}
+def test_alerts_monitor_and_dashboard_are_made_on_demand_only() -> None:
+    """The first two's kinds are the operator's: a cluster without it would refuse the whole release."""
+    objects = charts.render(charts.APPLICATION, LEAST)
+    assert not {one["kind"] for one in objects} & {"PrometheusRule", "PodMonitor"}
+    assert [one["metadata"]["name"] for one in objects if one["kind"] == "ConfigMap"] == ["demo-holdfast-policies"]
+
+
+def test_dashboard_is_the_plain_file_but_for_where_the_pages_are() -> None:
+    """In a ConfigMap that Grafana's sidecar finds by its label."""
+    values = {
+        "dashboard": {"enabled": True, "labels": {"team": "agents"}, "annotations": {"grafana_folder": "Agents"}},
+        "alerts": {"runbooks": "https://git.example/runbooks/"},
+    }
+    objects = charts.render(charts.APPLICATION, {**LEAST, **values})
+    (found,) = [one for one in objects if "holdfast.json" in one.get("data", {})]
+    assert {"grafana_dashboard": "1", "team": "agents"}.items() <= found["metadata"]["labels"].items()
+    assert found["metadata"]["annotations"] == {"grafana_folder": "Agents"}
+    board = json.loads(found["data"]["holdfast.json"])
+    (pages,) = [one for one in board["templating"]["list"] if one["name"] == "runbooks"]
+    assert pages["query"] == pages["current"]["value"] == "https://git.example/runbooks"
+    plain = (charts.APPLICATION / "files/dashboard.json").read_text()
+    assert board == json.loads(plain.replace('"docs/runbooks"', '"https://git.example/runbooks"'))
 
 
 def test_values_say_severity_labels_pages_and_what_is_left_out() -> None:
