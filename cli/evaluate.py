@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.exits import Conflict, Unreachable
+from cli.exits import Conflict, Exit, Unreachable
 
 if TYPE_CHECKING:
     from evaluation.replay.plan import FaultsPlan
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 TURNS = 2_000
+PIPE_COLUMNS = 200
+"""Of tables where stdout is no terminal: none is folded then."""
+
+gated = click.option("--gate", type=FILE, help="What a variant has to show; Holdfast's own, if not given.")
+shown = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Tables or JSON."
+)
 
 
 class Names(click.ParamType[tuple[str, ...]]):
@@ -73,16 +80,18 @@ def _environments() -> list[str]:
 @click.option("--resume", is_flag=True, help="Go on with what --out holds, under the same plan.")
 @click.option("--trace", type=FILE, help="Turns of yours, in JSON lines; see docs/evaluation.md.")
 @click.option("--faults", type=FILE, help="What goes wrong, and how often; Holdfast's own, if not given.")
+@gated
+@shown
 @click.pass_context
 def evaluate(
     ctx: click.Context, turns: int | None, seed: int, variants: tuple[str, ...], environments: tuple[str, ...],
-    pace: float, out: Path, resume: bool, trace: Path | None, faults: Path | None,
+    pace: float, out: Path, resume: bool, trace: Path | None, faults: Path | None, gate: Path | None, output: str,
 ) -> None:  # fmt: skip
     """Replay user turns while things go wrong, and count what was done in the tools' own audit.
 
     A and B are an agent platform's coordinators without Holdfast, C is B with its tools behind the proxy, D has effect
     keys as well, E is Holdfast whole. Everything runs on this machine, on loopback, in processes that end with it; a
-    redis-server is needed. What was cut off is gone on with: --resume.
+    redis-server is needed. What was cut off is gone on with: --resume. Ends with 1 if the gate says anything but ship.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -90,6 +99,7 @@ def evaluate(
     from evaluation.run.matrix import Matrix, OtherPlan, enter, make_plan, shares_of
 
     plan_of_faults = _faults(faults)
+    _gate(gate)
     try:
         shares = shares_of(_turns(trace, turns, seed), environments)
     except ValueError as error:
@@ -103,7 +113,54 @@ def evaluate(
         raise Conflict(str(error)) from None
     except (ChildDied, OSError) as error:
         raise Unreachable(f"{error}\nGo on with --resume once that is mended.") from error
-    click.echo(f"the records are in {out}")
+    _report(out, gate, output)
+
+
+@evaluate.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@gated
+@shown
+def report(directory: Path, gate: Path | None, output: str) -> None:
+    """Report on a replay's records anew, without replaying: tables, report.json and report.html.
+
+    Ends with 1 if the gate says anything but ship.
+    """
+    _gate(gate)
+    _report(directory, gate, output)
+
+
+def _gate(path: Path | None) -> None:
+    """Fail as click does for a gate that cannot be used, before hours are spent on what it is to decide."""
+    from evaluation.report.gate import BUILT_IN, read_gate
+    from evaluation.scripts import BadScript
+
+    try:
+        read_gate(path or BUILT_IN)
+    except BadScript as error:
+        raise click.BadParameter(str(error), param_hint="--gate") from None
+
+
+def _report(directory: Path, gate: Path | None, output: str) -> None:
+    """Write the report beside the records, print it, and end with the gate's answer."""
+    from evaluation.replay.lines import BadLine
+    from evaluation.report.gate import BUILT_IN
+    from evaluation.report.reporting import BadResults, findings_of, write
+    from evaluation.report.text import show
+    from evaluation.tools.audit import BadAudit
+
+    try:
+        findings = findings_of(directory, gate or BUILT_IN, lambda name: click.echo(f"reading {name}", err=True))
+    except (BadResults, BadLine, BadAudit) as error:
+        raise click.UsageError(str(error)) from None
+    data, page = write(directory, findings)
+    if output == "json":
+        click.echo(data.read_text(), nl=False)
+    else:
+        from rich.console import Console
+
+        show(Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS), findings)
+    click.echo(f"the report is in {page} and {data}", err=True)
+    sys.exit(Exit.OK if findings.passed else Exit.FINDINGS)
 
 
 def _faults(path: Path | None) -> FaultsPlan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,12 @@ from click.testing import CliRunner, Result
 
 from cli.evaluate import evaluate
 from evaluation.replay.plan import read_plan
-from evaluation.replay.records import DONE, folder, write_plan
+from evaluation.replay.records import folder, write_plan
 from evaluation.replay.trace import write_trace
+from evaluation.replay.turns import Turn
 from evaluation.replay.workload import Shape, workload
 from evaluation.run.matrix import make_plan, shares_of
+from tests.evaluation.report.staged import perfect, write_results
 
 WRONG = 'tools: {callerLimit: 10, near: [0, 1], latency: [0, 1], slowness: [0, 1], slow: "often"}\n'
 
@@ -65,17 +69,43 @@ def test_folder_of_another_replay_is_a_conflict(tmp_path: Path) -> None:
     assert "begun with seed 1" in ended.output
 
 
-def test_team_brings_its_own_turns(tmp_path: Path) -> None:
-    """As many of them as it asks for; a replay that is done already is gone on with to its end."""
+def done(out: Path, turns: Sequence[Turn]) -> Path:
+    """Write the results of a replay of B in staging in which everything went right."""
+    shares = shares_of(turns, ["staging"])
+    plan = make_plan(shares, read_plan(), seed=1, pace=4, variants=("B",), pair=False)
+    return write_results(out, plan, shares, {folder("staging", "B"): perfect(shares["staging"])})
+
+
+def test_replay_ends_with_its_report_and_the_gates_answer(tmp_path: Path) -> None:
+    """What is done is gone on with to its end: of a team's own turns, as many as it asks for. The report says why the
+    gate does not let the candidates ship, and again without a replay."""
     turns = workload(Shape(seed=3), 60)
     write_trace(tmp_path / "trace", turns)
-    shares = shares_of(turns[:50], ["staging"])
-    plan = make_plan(shares, read_plan(), seed=1, pace=4, variants=("A",), pair=False)
-    out = tmp_path / "out"
-    (out / folder("staging", "A")).mkdir(parents=True)
-    (out / folder("staging", "A") / DONE).touch()
-    write_plan(out, plan)
-    args = ("--trace", str(tmp_path / "trace"), "--turns", "50", "--environments", "staging", "--variants", "A")
-    ended = run(*args, "--out", str(out), "--resume")
-    assert ended.exit_code == 0, ended.output
-    assert str(out) in ended.output
+    out = done(tmp_path / "out", turns[:50])
+    asked = ("--trace", str(tmp_path / "trace"), "--turns", "50", "--environments", "staging", "--variants", "B")
+    ended = run(*asked, "--out", str(out), "--resume")
+    assert ended.exit_code == 1, ended.output
+    assert "cannot tell" in ended.stdout
+    assert {"report.json", "report.html"} <= {path.name for path in out.iterdir()}
+    again = run("report", str(out), "-o", "json")
+    assert again.exit_code == 1, again.output
+    assert json.loads(again.stdout)["plan"]["turns"] == {"staging": 50}
+
+
+def test_gate_of_a_team_decides(tmp_path: Path) -> None:
+    """With 0 where it is met; one that cannot be read is refused before anything is replayed."""
+    out = done(tmp_path / "out", workload(Shape(seed=3), 60))
+    (tmp_path / "gate.yaml").write_text("lines: [{figure: repeated_keys, atMost: 0}]")
+    assert run("report", str(out), "--gate", str(tmp_path / "gate.yaml")).exit_code == 0
+    (tmp_path / "gate.yaml").write_text("lines: [{figure: repeated_kees, atMost: 0}]")
+    ended = run("--gate", str(tmp_path / "gate.yaml"), "--out", str(tmp_path / "other"))
+    assert ended.exit_code == 2, ended.output
+    assert "did you mean repeated_keys?" in ended.output
+    assert not (tmp_path / "other").exists()
+
+
+def test_report_on_what_is_no_replay_ends_with_2(tmp_path: Path) -> None:
+    """And says which folder is meant."""
+    ended = run("report", str(tmp_path))
+    assert ended.exit_code == 2, ended.output
+    assert "holdfast evaluate --out" in ended.output
