@@ -129,7 +129,7 @@ lock: | $(BIN)/python ## Raise the locks to what the package registry has today
 	@compile() { $(VENV)/lock/bin/uv pip compile --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
 		--quiet --upgrade --custom-compile-command "make lock" "$$@"; }; \
 	compile pyproject.toml -o requirements/run.txt; \
-	compile pyproject.toml --extra encryption -c requirements/run.txt -o requirements/image.txt; \
+	compile pyproject.toml --extra encryption --extra otel -c requirements/run.txt -o requirements/image.txt; \
 	compile --group package -o requirements/package.txt; \
 	compile --group lock -o requirements/lock.txt; \
 	compile --group sbom -o requirements/sbom.txt; \

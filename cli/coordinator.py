@@ -11,7 +11,7 @@ import click
 import uvloop
 
 from cli.exits import Conflict, Exit
-from cli.parameters import Address, Duration
+from cli.parameters import Address, Duration, checked_tracing, tracing
 from coordinator import app
 from coordinator.assistants import WITHIN_S, Assistants
 from coordinator.exchange import AioExchange
@@ -25,6 +25,7 @@ from ledger.stores.open import DEADLINE_MS, KINDS
 from policies.faults import PolicyErrors
 from process import floors
 from process.tokens import Secrets, is_loopback
+from process.tracing import Mode
 
 VISIBILITIES_OF_DEADLINE = 3
 """A run must stay ours for this many store deadlines: a renewal that fails once must not lose it."""
@@ -65,11 +66,12 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@tracing
 def coordinator(
     assistants: str, proxy: str, policies: str | None, listen: tuple[str, int], store: str,
     store_password_file: str | None, token_file: str | None,
     webhook_secret_file: str | None, assistants_token_file: str | None, assistants_query: tuple[str, ...],
-    gateway: tuple[str, ...], complete_ids: bool, visibility: int, expiry_margin: int, log_level: str,
+    gateway: tuple[str, ...], complete_ids: bool, visibility: int, expiry_margin: int, log_level: str, tracing: Mode,
 ) -> None:  # fmt: skip
     """Bring runs from `requires_action` to submitted outputs: once, in order, never stalled, on any number of replicas.
 
@@ -88,6 +90,7 @@ def coordinator(
         listen=listen, policies=policies, tokens=token_file, webhook_secrets=webhook_secret_file, elsewhere=gateway,
         complete=complete_ids, limits=Limits(visibility_ms=visibility, margin_ms=expiry_margin),
         log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
+        tracing=checked_tracing(tracing),
     )  # fmt: skip
     _check_webhooks(webhook_secret_file)
     opened = _opened(store or f"sqlite://{quote(str(Path('coordinator.db').absolute()))}", store_password_file)

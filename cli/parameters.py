@@ -1,10 +1,11 @@
-"""What several commands take: durations with units, and addresses to listen on."""
+"""What several commands take: durations with units, addresses to listen on, whether to trace."""
 
 from __future__ import annotations
 
 import click
 
 from policies.units import duration_ms
+from process.tracing import Mode, require
 
 
 class Duration(click.ParamType[int]):
@@ -37,3 +38,18 @@ class Address(click.ParamType[tuple[str, int]]):
         if not host or not port.isdecimal() or int(port) > 65_535:
             self.fail(f"{value!r} is not HOST:PORT", param, ctx)
         return host.strip("[]"), int(port)
+
+
+tracing = click.option(
+    "--tracing", type=click.Choice(["off", "otlp"]), default="off", show_default=True,
+    help="Spans to an OpenTelemetry collector; OTEL_EXPORTER_OTLP_ENDPOINT says where.",
+)  # fmt: skip
+
+
+def checked_tracing(mode: Mode) -> Mode:
+    """Return what `--tracing` says, or fail as click does where the library for it is not installed."""
+    try:
+        require(mode)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    return mode

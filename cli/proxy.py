@@ -10,13 +10,14 @@ import click
 import uvloop
 
 from cli.exits import Conflict, Exit
-from cli.parameters import Address, Duration
+from cli.parameters import Address, Duration, checked_tracing, tracing
 from ledger.sealing import Sealing, read_key
 from ledger.store import Store, UnfitStore
 from ledger.stores.open import DEADLINE_MS, KINDS, open_store
 from policies.faults import PolicyErrors
 from process import floors
 from process.tokens import Tokens, is_loopback
+from process.tracing import Mode
 from proxy import app
 from proxy.origins import parse_origin
 
@@ -56,10 +57,12 @@ LEASES_OF_DEADLINE = 3
     help="Key that results are encrypted with in the store, in a file: 32 bytes, hexadecimal or base64. "
     "Given again: older keys, which still open.",
 )  # fmt: skip
+@tracing
 def proxy(
     policies: str, upstream: str, listen: tuple[str, int], health: tuple[str, int], admin: tuple[str, int],
     admin_token_file: str | None, store: str, store_password_file: str | None, lease: int, grace: int,
     drain_accept: int, log_level: str, log_key_file: str | None, encryption_key_files: tuple[str, ...],
+    tracing: Mode,
 ) -> None:  # fmt: skip
     """Guard the tools behind UPSTREAM: each call is forwarded once, however often it is asked for.
 
@@ -76,7 +79,7 @@ def proxy(
         admin_token_file=admin_token_file, lease_ms=lease, grace_ms=grace, drain_accept_ms=drain_accept,
         log_level=log_level,  # type: ignore[arg-type]  # click.Choice has checked it
         log_key=Path(log_key_file).read_bytes().strip() if log_key_file else b"",
-        encryption_keys=_encryption_keys(encryption_key_files),
+        encryption_keys=_encryption_keys(encryption_key_files), tracing=checked_tracing(tracing),
     )  # fmt: skip
     if admin_token_file is not None:
         _check_token(admin_token_file)

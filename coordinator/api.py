@@ -20,11 +20,13 @@ from coordinator.outputs import BadOutput, read_posted
 from coordinator.problems import Kind, Refused
 from coordinator.records import Run, decode_run, encode, run_key
 from coordinator.requests import answer, body_of, check_filled, limit_of, read
+from coordinator.spans import caller_of, turn_span
 from coordinator.store import Put, Standing, Written
 from coordinator.turns import NotStarted, Started, TurnAsk, Turns
 from coordinator.watching import Watching
 from coordinator.webhooks import BadWebhook, Webhooks
 from ledger.store import StoreUnavailable
+from process.tracing import Value
 
 WEBHOOK_KEEP_MS = 15 * 60 * 1_000
 """How long a notification's id is remembered: three times as long as its signature is good for."""
@@ -85,7 +87,10 @@ class Api:
         ask = await read(request, TurnAsk)
         for name in ("client_turn_id", "message", "assistant_id"):
             check_filled(name, getattr(ask, name))
-        told = await self._turns.start(ask)
+        with turn_span(self._means.tracing, request.headers) as span:
+            told = await self._turns.start(ask, "" if span is None else span.parent)
+            if span is not None:
+                span.set(_traced(told))
         if isinstance(told, Started):
             self._means.metrics.turns.labels("started" if told.anew else "known").inc()
             return answer({"thread_id": told.thread_id, "run_id": told.run_id}, 201 if told.anew else 200)
@@ -99,7 +104,15 @@ class Api:
         check_filled("run_id", ask.run_id)
         backend = self._backend(ask.backend)
         loop = asyncio.get_running_loop()
-        run = transitions.begun(backend, ask.thread_id, ask.run_id, means.now_ms(), tenant=ask.tenant, user=ask.user)
+        run = transitions.begun(
+            backend,
+            ask.thread_id,
+            ask.run_id,
+            means.now_ms(),
+            tenant=ask.tenant,
+            user=ask.user,
+            trace=caller_of(means.tracing, request.headers),
+        )
         key, version, began = run_key(backend, ask.run_id), means.version(), loop.time()
         room = len(self._watching) < means.limits.runs_max
         put = Put(
@@ -266,6 +279,12 @@ class Api:
     def _check_going(self) -> None:
         if self._stopping():
             raise Refused(Kind.STOPPING, "it lets go of its runs for another replica")
+
+
+def _traced(told: Started | NotStarted) -> dict[str, Value]:
+    if isinstance(told, NotStarted):
+        return {"error.type": told.why}
+    return {"gen_ai.conversation.id": told.thread_id, "holdfast.run_id": told.run_id, "holdfast.anew": told.anew}
 
 
 _FIELDS = {"thread-mismatch": "thread_id", "step-mismatch": "step_id", "ambiguous": "tool_call_id"}

@@ -33,6 +33,7 @@ from process.admission import Admission
 from process.health import HEADER_S, Health, watch_lag
 from process.log import Level, Log
 from process.tokens import Tokens
+from process.tracing import Mode, opened
 
 SERVICE = "holdfast-coordinator"
 RETRY_START_S = 1.0
@@ -54,6 +55,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     complete: bool = False
     limits: Limits = Limits()
     log_level: Level = "info"
+    tracing: Mode = "off"
 
 
 class Coordinator:
@@ -65,6 +67,8 @@ class Coordinator:
         self._settings = settings
         self._store = store
         self.metrics, self.log, self.health = Metrics(), Log(SERVICE, level=settings.log_level), Health()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        tracing = self._tracing = opened(settings.tracing, SERVICE, self._spans_dropped, self._collector_away)
         self._live = None if settings.policies is None else LivePolicies(settings.policies)
         live = self._live
         self.metrics.queue_limit.set(settings.limits.queue_max)
@@ -74,7 +78,7 @@ class Coordinator:
             metrics=self.metrics, log=self.log, owner=prefix, now_ms=lambda: int(time.time() * 1_000),
             version=lambda: f"{prefix}{next(numbers):x}", share=random.random, limits=settings.limits,
             elsewhere=frozenset(settings.elsewhere), slots=asyncio.Semaphore(settings.limits.calls_max),
-            late=asyncio.Semaphore(settings.limits.late_max),
+            late=asyncio.Semaphore(settings.limits.late_max), tracing=tracing,
         )  # fmt: skip
         self.watching = Watching(self.means)
         self.turns = Turns(self.means, self.watching)
@@ -91,11 +95,13 @@ class Coordinator:
 
     async def run(self, started: Callable[[Coordinator], None] | None = None) -> None:
         """Serve until `stop`, then let go. Raises `OSError` for an address in use, and `UnfitStore`."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._task_failed)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         async with contextlib.AsyncExitStack() as stack:
+            if self._tracing is not None:
+                stack.push_async_callback(asyncio.to_thread, self._tracing.close)
             stack.push_async_callback(self.means.tools.close)
             stack.push_async_callback(self.means.backend.close)
             stack.push_async_callback(self._store.close)
@@ -185,6 +191,18 @@ class Coordinator:
             self.metrics.longest_wait.set(self.watching.longest_wait_s())
             self.metrics.store_asked(self._store.operations)
             await asyncio.sleep(COUNT_S)
+
+    def _spans_dropped(self, why: str, spans: int) -> None:
+        self.metrics.spans_dropped.labels(why).inc(spans)
+
+    def _collector_away(self, why: str) -> None:
+        """Say so, in the loop's thread, which may have ended."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._say_away, why)
+
+    def _say_away(self, why: str) -> None:
+        self.log.event("tracing.away", level="warning", detail=why)
 
     def _task_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

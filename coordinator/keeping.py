@@ -24,6 +24,7 @@ from coordinator.polling import FAST_S, away_s, pause_s
 from coordinator.records import Call, Given, Run, Step, decode_run, encode
 from coordinator.results import end_of, given_of, in_place_of
 from coordinator.slots import asked
+from coordinator.spans import StepSpan
 from coordinator.store import Put, Standing, Written
 from coordinator.tools import Ask
 from ledger.store import StoreUnavailable
@@ -55,6 +56,7 @@ class Keeping:
         self._applied: dict[str, Given] = {}
         self._arguments: dict[str, str] = {}
         self._wake = asyncio.Event()
+        self._span = StepSpan(means.tracing)
         self._lost = self._stopping = self._stale = self._released = False
         self._look_at = self._submit_at = 0.0
         self._reread_at = math.inf
@@ -96,6 +98,7 @@ class Keeping:
         finally:
             for task in self._tasks.values():
                 task.cancel()  # the proxy goes on: whoever asks again under the same ids gets the result
+            self._span.end("let go")
         if self._stopping and not (self._lost or self._released):
             await self._let_go()
 
@@ -236,7 +239,7 @@ class Keeping:
         step_id = "" if run.step is None else run.step.step_id
         ask = Ask(
             run.thread_id, run.run_id, step_id, call.known_as, call.tool, arguments, run.tenant, run.user,
-            write=call.write,
+            self._span.within(run), write=call.write,
         )  # fmt: skip
         try:
             told = await asked(means, ask, left_s)
@@ -300,6 +303,7 @@ class Keeping:
         self.run = run
         self._quiet, self._why = 0, "submitted"
         if end == "accepted":
+            self._span.end(end)
             self._untaken = 0
             self._look_at = loop.time() + FAST_S
             means.metrics.requires_action.observe(max(0, means.now_ms() - step.since_ms) / 1_000)

@@ -15,6 +15,7 @@ from coordinator.store import RunStore
 from coordinator.tools import Tools
 from policies.model import DAY_MS, SECOND_MS
 from process.log import Log
+from process.tracing import Tracing
 
 
 class Limits(Struct, frozen=True):
@@ -48,6 +49,7 @@ class Means(Struct):
     """Everything at hand. `now_ms` is the wall clock, `version` and `share` are chance, passed in.
 
     elsewhere  tools that a gateway executes: their results are posted back, and the proxy is not asked.
+    tracing    where spans are begun; None where nothing is traced.
     """
 
     store: RunStore
@@ -62,6 +64,7 @@ class Means(Struct):
     share: Callable[[], float]
     limits: Limits = Limits()
     elsewhere: frozenset[str] = frozenset()
+    tracing: Tracing | None = None
     notifications: Notifications = field(default_factory=Notifications)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(Limits().calls_max))
     late: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(Limits().late_max))

@@ -35,9 +35,7 @@ class Metrics:
         )
         self.runs = gauge("runs", "Runs in the store, by status; store-wide, aggregate with max.", "status")
         self.kept = gauge("runs_kept", "Runs that this process keeps.")
-        self.submissions = counter(
-            "submission_attempts", "Attempts to submit a step's outputs, by their end.", "result"
-        )
+        self.submissions = counter("submission_attempts", "Attempts to submit outputs, by their end.", "result")
         self.calls = counter("tool_calls", "Tool calls asked of the proxy, by what became of them.", "verdict")
         self.longest_wait = gauge(
             "requires_action_oldest_seconds", "For how long the step that has waited longest here has waited."
@@ -49,6 +47,7 @@ class Metrics:
         self.polls = counter("poll", "Looks at runs, by their reason.", "kind")
         self.webhooks = counter("webhooks", "Notifications, by what they were taken for.", "result")
         self.turns = counter("turns", "Turns asked for, by what became of them.", "result")
+        self.spans_dropped = counter("spans_dropped", "Spans that the collector did not get.", "why")
         self.store_operations = counter("coordinator_store_operations", "Round trips to the store.")
         self.store_up = gauge("store_up", "Whether the store answered last time.")
         self.loop_lag = gauge("event_loop_lag_seconds", "How late the event loop was last.")

@@ -131,7 +131,8 @@ class Step(Struct, frozen=True, omit_defaults=True):
 
 class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run. `status` is the API's word when it was last asked, `looked_ms` then (0: never); `ended_ms` since when we
-    are done with it (0: we are not); `why` says why, where the status does not. `schema` is written from 2 on."""
+    are done with it (0: we are not); `why` says why, where the status does not. `trace` is the span
+    that it was started in (a traceparent), `schema` is written from 2 on."""
 
     backend: str
     thread_id: str
@@ -147,6 +148,7 @@ class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""
     steps: tuple[Step, ...] = ()
     history: tuple[Event, ...] = ()
+    trace: str = ""
     schema: int = 1
 
     @property
@@ -168,7 +170,7 @@ class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thread_id  where; empty until there is a thread.
     run_id     empty until there is a run.
     refused    why the API did not want it; empty while it may yet work out. Asked again, it is tried again.
-    schema     as a run's.
+    trace, schema  as a run's.
     """
 
     client_turn_id: str
@@ -183,6 +185,7 @@ class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: str = ""
     tenant: str = ""
     user: str = ""
+    trace: str = ""
     schema: int = 1
 
 

@@ -42,12 +42,14 @@ End = Literal["accepted", "refused", "not-sent", "unclear"]
 
 
 def begun(
-    backend: str, thread_id: str, run_id: str, now_ms: int, *, tenant: str = "", user: str = "", turn: str = ""
-) -> Run:
+    backend: str, thread_id: str, run_id: str, now_ms: int, *, tenant: str = "", user: str = "", turn: str = "",
+    trace: str = "",
+) -> Run:  # fmt: skip
     """Return the record of a run that is watched from now on."""
     run = Run(
-        backend=backend, thread_id=thread_id, run_id=run_id, created_ms=now_ms, tenant=tenant, user=user, turn=turn
-    )
+        backend=backend, thread_id=thread_id, run_id=run_id, created_ms=now_ms, tenant=tenant, user=user, turn=turn,
+        trace=trace,
+    )  # fmt: skip
     return noted(run, "tracked", f"turn {turn}" if turn else "", now_ms)
 
 

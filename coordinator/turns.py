@@ -98,14 +98,14 @@ class Turns:
         self._asked: dict[str, str] = {}
         """The digest of the request that each of them is for."""
 
-    async def start(self, ask: TurnAsk) -> Started | NotStarted:
-        """Start the turn, or say what became of it. Goes on if its caller hangs up. Raises `StoreUnavailable`, and
-        `CorruptRecord`."""
+    async def start(self, ask: TurnAsk, trace: str = "") -> Started | NotStarted:
+        """Start the turn, within the span that `trace` names (if any), or say what became of it. Goes on if its caller
+        hangs up. Raises `StoreUnavailable`, and `CorruptRecord`."""
         key, asked = _key(ask.tenant, ask.client_turn_id), _digest(*_parts(ask))
         task = self._under_way.get(key)
         joined = task is not None
         if task is None:
-            task = self._go(key, asked, self._start(key, asked, ask))
+            task = self._go(key, asked, self._start(key, asked, ask, trace))
         if self._asked[key] != asked:
             return MISMATCH
         told = await asyncio.shield(task)
@@ -145,11 +145,12 @@ class Turns:
         if not task.cancelled():
             task.exception()  # whoever waited was told
 
-    async def _start(self, key: str, asked: str, ask: TurnAsk) -> Started | NotStarted:
+    async def _start(self, key: str, asked: str, ask: TurnAsk, trace: str) -> Started | NotStarted:
         means, loop = self._means, asyncio.get_running_loop()
         turn = Turn(
             client_turn_id=ask.client_turn_id, asked=asked, backend=means.backend.name, assistant_id=ask.assistant_id,
             created_ms=means.now_ms(), message=ask.message, thread_id=ask.thread_id, tenant=ask.tenant, user=ask.user,
+            trace=trace,
         )  # fmt: skip
         under = _Under(key, None, turn)
         until = loop.time() + OTHERS_S
@@ -230,7 +231,7 @@ class Turns:
         done = replace(turn, run_id=made.id, message="")
         run = transitions.begun(
             turn.backend, turn.thread_id, made.id, means.now_ms(), tenant=turn.tenant, user=turn.user,
-            turn=turn.client_turn_id,
+            turn=turn.client_turn_id, trace=turn.trace,
         )  # fmt: skip
         version, began = means.version(), loop.time()
         place = Put(

@@ -41,7 +41,8 @@ class CorruptRecord(Exception):
 
 
 class Call(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Whose call it is: for logs, listings and correlation, never for decisions."""
+    """Whose call it is: for logs, listings and correlation, never for decisions. `trace`: the span that it was executed
+    in, as a W3C traceparent; empty where that was not traced."""
 
     tenant: str = ""
     tool: str = ""
@@ -50,6 +51,7 @@ class Call(Struct, frozen=True, omit_defaults=True, gc=False):
     thread_id: str = ""
     step_id: str = ""
     user_id: str = ""
+    trace: str = ""
 
 
 class Event(Struct, frozen=True, array_like=True, gc=False):

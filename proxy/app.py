@@ -24,6 +24,7 @@ from process.admission import Admission
 from process.health import Health, health_runner, watch_lag
 from process.log import Level
 from process.tokens import Tokens
+from process.tracing import Mode, opened
 from proxy.admin_port import AdminPort
 from proxy.books import Books
 from proxy.data_port import DataPort
@@ -32,7 +33,7 @@ from proxy.guard import Guard
 from proxy.heartbeat import Heartbeat
 from proxy.inbound.server import Server
 from proxy.leases import Leases
-from proxy.log import Log
+from proxy.log import SERVICE, Log
 from proxy.metrics import Metrics
 from proxy.origins import parse_origin
 from proxy.upstream.pool import Upstream
@@ -63,6 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Level = "info"
     log_key: bytes = b""
     encryption_keys: tuple[bytes, ...] = ()
+    tracing: Mode = "off"
 
 
 class Proxy:
@@ -70,7 +72,8 @@ class Proxy:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         """Load the policies and put the parts together. Raises `PolicyErrors`, `OSError` for a token file that cannot
-        be read, and `ValueError` for a bad `--upstream` or a token file without a token."""
+        be read, and `ValueError` for a bad `--upstream`, a token file without a token, or tracing without its library.
+        """
         self._settings = settings
         self._store = store
         self.metrics = Metrics()
@@ -83,8 +86,9 @@ class Proxy:
         sealing = Sealing(settings.encryption_keys) if settings.encryption_keys else None
         books = Books(store, self.metrics, ids(), settings.lease_ms, sealing)
         self.works = Works(books, self._upstream, self.metrics, self.log)
+        self._tracing = opened(settings.tracing, SERVICE, self._spans_dropped, self._collector_away)
         self._port = DataPort(
-            self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream)
+            self.works, Guard(self.works), lambda: self._live.current, parse_origin(settings.upstream), self._tracing
         )
         self.works.prober.policies = self._port.asked_of
         self._leases = Leases(self.works, settings.lease_ms, random.random)
@@ -93,6 +97,7 @@ class Proxy:
         tokens = None if settings.admin_token_file is None else Tokens(settings.admin_token_file)
         admission = Admission(settings.admin[0] if settings.admin else "", tokens, "--admin-token-file")
         self._admin = AdminPort(self.works, self._live, self._heartbeat, admission)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,11 +120,13 @@ class Proxy:
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self._settings
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._task_failed)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         stack.callback(self.log.flush)
+        if self._tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, self._tracing.close)
         await self._serve(stack, "health", health_runner(self.health, self.metrics.registry), settings.health)
         self._tasks.append(loop.create_task(watch_lag(self.health, self.metrics.loop_lag)))
         stack.push_async_callback(self._upstream.close)
@@ -246,6 +253,18 @@ class Proxy:
     def _in_force(self, policies: PolicySet) -> None:
         self.metrics.policy_generation.set(policies.generation)
         self.metrics.expect([policy.tool for policy in policies.policies if policy.effect == "write"] + [UNMATCHED])
+
+    def _spans_dropped(self, why: str, spans: int) -> None:
+        self.metrics.spans_dropped.labels(why).inc(spans)
+
+    def _collector_away(self, why: str) -> None:
+        """Say so, in the loop's thread, which may have ended."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._say_away, why)
+
+    def _say_away(self, why: str) -> None:
+        self.log.event("tracing.away", level="warning", detail=why)
 
     def _loaded(self, policies: PolicySet) -> None:
         self._warn_of_grace(policies)

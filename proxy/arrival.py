@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -10,6 +11,9 @@ from ledger.key import Ref
 from ledger.records import Call, EffectHold, ProbePlan
 from policies.model import ToolPolicy
 from proxy.forward import Forward, Outbound
+
+if TYPE_CHECKING:
+    from proxy.traces import CallSpan
 
 
 class Arrival(Struct, frozen=True):
@@ -24,6 +28,7 @@ class Arrival(Struct, frozen=True):
     forward      who sends it, where that is not the process's own forward (observe mode).
     plan         how to ask the tool later what became of the call; None where the policy knows no way.
     effect       the effect key; empty if the policy asks for none, or the call lacks a field of it.
+    span         the request's span, where calls are traced.
     """
 
     policy: ToolPolicy
@@ -38,6 +43,7 @@ class Arrival(Struct, frozen=True):
     plan: ProbePlan | None = None
     effect: str = ""
     forward: Forward | None = None
+    span: CallSpan | None = None
 
     @property
     def hold(self) -> EffectHold | None:

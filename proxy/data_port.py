@@ -17,6 +17,7 @@ from ledger.key import Ref, ref_of
 from ledger.records import Call
 from policies.matcher import PolicySet
 from policies.model import ToolPolicy
+from process.tracing import Tracing
 from proxy import answer, attach, body, identity
 from proxy.answer import Answer
 from proxy.arrival import Arrival
@@ -34,6 +35,7 @@ from proxy.problems import Kind, Refused
 from proxy.recall import Known, Recall
 from proxy.response import AnswerWriter
 from proxy.rules import Ruled, Rules
+from proxy.traces import CallSpan, begun
 from proxy.works import Works
 
 PATIENCE_MARGIN_MS = 200
@@ -52,7 +54,7 @@ class Told:
     """What the log line of one request says; filled in on the way, since any step may end the request."""
 
     __slots__ = (
-        "call", "effect", "known", "lacking", "operation", "policy", "start_s", "trace_id", "would",
+        "call", "effect", "known", "lacking", "operation", "policy", "span", "start_s", "trace_id", "would",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -64,6 +66,7 @@ class Told:
         self.effect = ""
         self.lacking = ""
         self.trace_id = ""
+        self.span: CallSpan | None = None
         self.would: asyncio.Task[str] | str = ""
 
     def take(self, known: Known) -> None:
@@ -75,9 +78,13 @@ class Told:
 
 
 class DataPort:
-    """Handles the requests of callers. `policies` yields the set that is in force, `default` is `--upstream`."""
+    """Handles the requests of callers. `policies` yields the set that is in force, `default` is `--upstream`; without
+    `tracing` trace fields go on as they come."""
 
-    def __init__(self, works: Works, guard: Guard, policies: Callable[[], PolicySet], default: Origin) -> None:
+    def __init__(
+        self, works: Works, guard: Guard, policies: Callable[[], PolicySet], default: Origin,
+        tracing: Tracing | None = None,
+    ) -> None:  # fmt: skip
         self._works = works
         self._guard = guard
         self._policies = policies
@@ -86,6 +93,7 @@ class DataPort:
         self._observer = Observer(works)
         self._rules = Rules(policies(), default)
         self._recall = Recall()
+        self._tracing = tracing
 
     def serve(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Answer one request, at once or in the coroutine that is returned. Raises `ConnectionError` for a caller that
@@ -134,6 +142,8 @@ class DataPort:
             return self._attach(request, incoming, rules, told)
         ruled = rules.of(request.method, path, incoming)
         policy = told.policy = ruled.policy
+        if self._tracing is not None and (span := begun(self._tracing, policy, incoming)) is not None:
+            told.span, told.trace_id = span, span.trace_id
         if policy.mode == "deny":
             told.call = identity.call_of(policy, "", incoming)
             raise Refused(Kind.DENIED, f"{policy.tool} is not launched here", close=not request.body.whole)
@@ -170,8 +180,11 @@ class DataPort:
         told.take(known)
         given = self._guard.at_once(policy.tool, known.ref.operation, known.mark)
         if given is not None:
+            if told.span is not None and (kept := self._works.replays.get(known.ref.operation)) is not None:
+                told.span.follows(kept.record)
             return given
-        return self._call(ruled, self._arrival(request, incoming, ruled, known, data))
+        arrival = self._arrival(request, incoming, ruled, known, data)
+        return self._call(ruled, arrival if told.span is None else told.span.taken_by(arrival))
 
     @staticmethod
     def _work_out(line: Line, incoming: Incoming, ruled: Ruled, data: bytes, told: Told) -> Known | None:
@@ -303,6 +316,8 @@ class DataPort:
         works.metrics.answered(tool, given.outcome, seconds)
         if given.upstream_s is not None and told.operation:
             works.metrics.forwarded(tool, given.upstream_s, max(0.0, seconds - given.upstream_s))
+        if told.span is not None:
+            told.span.end(told.known, given)
         would = told.would
         if isinstance(would, asyncio.Task):  # what would have been done is found out in its own time
             would.add_done_callback(lambda task: self._log(method, told, given, seconds, sent, _word(task)))

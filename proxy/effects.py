@@ -125,6 +125,8 @@ class Effects:
             return Course(met=True, passed=holder)
         if then == "hold":
             return Course(met=True, over=holder)
+        if arrival.span is not None:
+            arrival.span.follows(record)
         if then == "refuse" or record.principal != principal_digest(holder, arrival.credential):
             # One caller's result is never another's, however alike their calls are.
             return self._duplicate(arrival, holder)

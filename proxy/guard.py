@@ -199,6 +199,8 @@ class Guard:
         if joined and may_by(arrival, record, self._works.now_ms()):
             return None  # it is sent again, by whoever comes first
         if joined and result is not None:
+            if arrival.span is not None:
+                arrival.span.follows(record)
             return self._prevented(arrival, answer.of_result(result, arrival.ref.operation, "unknown"), "joined")
         if joined and record.probing is not None:
             return None  # it is held, as whoever comes now is
@@ -206,6 +208,8 @@ class Guard:
 
     def _from_completed(self, arrival: Arrival, record: Completed, result: Result | None, *, joined: bool) -> Answer:
         operation = arrival.ref.operation
+        if arrival.span is not None:
+            arrival.span.follows(record)
         if result is not None:
             how: Outcome = "joined" if joined else "replayed"
             given = answer.of_result(result, operation, how, late=record.late)
@@ -215,6 +219,8 @@ class Guard:
 
     def _unknown(self, arrival: Arrival, record: Unknown, *, joined: bool) -> Answer:
         kind = Kind.UNKNOWN
+        if arrival.span is not None:
+            arrival.span.follows(record)
         if joined:
             kind = Kind.UNKNOWN_TIMEOUT if record.why == "timeout" else Kind.UNKNOWN_LOST
         detail = f"it may or may not have run: {record.why}{': ' + record.detail if record.detail else ''}"

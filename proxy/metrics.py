@@ -92,6 +92,9 @@ class Metrics:
             "holdfast_policy_reloads", "Changes of the policy folder.", ["result"], registry=r
         )
 
+        self.spans_dropped = Counter(
+            "holdfast_spans_dropped", "Spans that the collector did not get.", ["why"], registry=r
+        )
         self.effect_duplicates = Counter(
             "holdfast_effect_duplicates", "Calls that met another's effect, by what the policy made of them.",
             ["tool", "action"], registry=r,

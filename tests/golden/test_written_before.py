@@ -1,8 +1,8 @@
 """What earlier versions wrote is read by this one, whole; and what this one writes is what the files here hold.
 
 `write.py` made them: `ledger-1` with the version of 21 November 2026 (commit 427fc28, before effect keys, aliases and
-probes), `ledger-2` and `runs-1` with that of 26 November (b7c8380). A change of what is written down comes with files
-of its own, beside these.
+probes), `ledger-2` and `runs-1` with that of 26 November (b7c8380), `ledger-2-traced` and `runs-1-traced` with the one
+that came to write down traces. A change of what is written down comes with files of its own, beside these.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coordinator.stores.redis import RedisRunStore
 from coordinator.stores.sqlite import SqliteRunStore
 from ledger import records, result
 from ledger.key import Ref
-from ledger.records import Record
+from ledger.records import Call, Record
 from ledger.store import EffectWrite, Held, Store
 from ledger.stores.redis import RedisStore
 from ledger.stores.sqlite import SqliteStore
@@ -35,8 +35,8 @@ from tests.redis_server import redis_server
 
 HERE = Path(__file__).parent
 DEADLINE_MS = 20_000
-LEDGERS = [(name, kind) for name in ("ledger-1", "ledger-2") for kind in ("sqlite", "redis")]
-RUNS = [("runs-1", "sqlite"), ("runs-1", "redis")]
+LEDGERS = [(name, kind) for name in ("ledger-1", "ledger-2", "ledger-2-traced") for kind in ("sqlite", "redis")]
+RUNS = [(name, kind) for name in ("runs-1", "runs-1-traced") for kind in ("sqlite", "redis")]
 
 _spec = importlib.util.spec_from_file_location("golden_write", HERE / "write.py")
 assert _spec is not None
@@ -142,7 +142,7 @@ async def run_store(request: pytest.FixtureRequest, tmp_path: Path, port: int) -
 async def test_every_record_of_an_earlier_version_is_read_whole(ledger: Store, name: str) -> None:
     """Each field that it wrote is found again, and each reply that it kept."""
     written = told(name)
-    assert len(written) == {"ledger-1": 7, "ledger-2": 8}[name]
+    assert len(written) == (7 if name == "ledger-1" else 8)
     for operation, expected in written.items():
         present = await there(ledger, a_ref(operation))
         assert present.version == f"version-of-{operation}"
@@ -206,8 +206,8 @@ def bytes_of(name: str) -> dict[str, bytes]:
 def test_this_version_writes_records_as_the_newest_files_hold_them() -> None:
     """To the byte. Who changes that writes new files with `write.py`, beside these, and says in docs/upgrades.md which
     versions may run side by side."""
-    assert {ref.operation: entry.record for ref, entry in write.writes()} == bytes_of("ledger-2")
-    assert {key: encode_run(record) for key, (record, _) in write.runs().items()} == bytes_of("runs-1")
+    assert {ref.operation: entry.record for ref, entry in write.writes()} == bytes_of("ledger-2-traced")
+    assert {key: encode_run(record) for key, (record, _) in write.runs().items()} == bytes_of("runs-1-traced")
 
 
 def test_files_hold_every_state_and_every_field() -> None:
@@ -217,5 +217,6 @@ def test_files_hold_every_state_and_every_field() -> None:
         have = [record for record in ledger_records if isinstance(record, kind)]
         filled = {name for record in have for name in msgspec.to_builtins(record)} - {"state"}
         assert filled == set(kind.__struct_fields__), kind
+        assert {name for record in have for name in msgspec.to_builtins(record.call)} == set(Call.__struct_fields__)
     for record, _ in write.runs().values():
         assert set(msgspec.to_builtins(record)) == set(type(record).__struct_fields__) - {"schema"}

@@ -33,13 +33,14 @@ FOREVER_MS = 100 * 365 * 24 * HOUR_MS
 """What is forgotten after a time shall not be while there is a test of it."""
 NOW_MS = 1_700_000_000_000
 SCOPE = "acme/create_ticket"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 REPLY: dict[str, Any] = {
     "status": 201, "reason": b"Created", "headers": ((b"Content-Type", b"application/json"), (b"X-Kept", b"yes")),
     "body": b'{"id": "T-17"}',
 }  # fmt: skip
 CALL = {
     "tenant": "acme", "tool": "create_ticket", "run_id": "run_1", "tool_call_id": "call_1", "thread_id": "thread_1",
-    "step_id": "step_1", "user_id": "user_1",
+    "step_id": "step_1", "user_id": "user_1", "trace": TRACE,
 }  # fmt: skip
 BASE = {
     "fingerprint": "f" * 64, "created_ms": NOW_MS, "attempt": 2, "tokens": ("token-old", "token-new"),
@@ -91,7 +92,13 @@ def a_record(operation: str) -> Any:
     kind = getattr(records, PLACES[operation][0], None)
     if kind is None:
         return None
-    fields = {**BASE, **PLACES[operation][2], "operation": operation, "call": CALL, "history": HISTORY}
+    fields = {
+        **BASE,
+        **PLACES[operation][2],
+        "operation": operation,
+        "call": known(records.Call, CALL),
+        "history": HISTORY,
+    }
     effect = fields["effect"] if operation in HOLDS else None
     plain = known(kind, {**fields, "effect": effect and (f"{operation}{effect[0]}"[:64], effect[1])})
     return msgspec.convert({**plain, "state": kind.__struct_config__.tag}, kind)
@@ -177,7 +184,7 @@ def runs() -> dict[str, tuple[Any, str]]:
         {"step_id": f"step_{number}", "calls": calls, "since_ms": NOW_MS, "state": state, "attempts": [attempt]}
         for number, state in enumerate(("submitted", "superseded", "submitting", "open"))
     ]
-    whose = {"tenant": "acme", "user": "user_1", "thread_id": "thread_1", "created_ms": NOW_MS}
+    whose = {"tenant": "acme", "user": "user_1", "thread_id": "thread_1", "created_ms": NOW_MS, "trace": TRACE}
     run = {
         "backend": "assistants", "run_id": "run_1", "turn": "turn_1", "status": "requires_action", "looked_ms": NOW_MS,
         "expires_ms": NOW_MS + 600_000, "ended_ms": NOW_MS, "why": "for no reason", "steps": steps,

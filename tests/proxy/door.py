@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ledger.stores.memory import MemoryStore
 from policies.loader import load_folder
+from process.tracing import Tracing
 from proxy.app import ids
 from proxy.books import Books
 from proxy.data_port import DataPort
@@ -30,6 +31,7 @@ class Door:
     port: int
     works: Works
     metrics: Metrics
+    log: Log
 
     def counted(self, name: str, **labels: str) -> float:
         """Return a metric's sample, 0 if there is none."""
@@ -41,20 +43,22 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def door(policies: Path, upstream: str) -> AsyncIterator[Door]:
-    """Open a data port on a port of its own."""
+async def door(
+    policies: Path, upstream: str, *, tracing: Tracing | None = None, kept: MemoryStore | None = None
+) -> AsyncIterator[Door]:
+    """Open a data port on a port of its own; over the store of another one, if that is `kept`."""
     loop = asyncio.get_running_loop()
-    store, metrics, forward = MemoryStore(), Metrics(), Upstream()
+    store, metrics, forward = kept or MemoryStore(), Metrics(), Upstream()
     await store.start()
     sink = os.open(os.devnull, os.O_WRONLY)
     log = Log(sink)
     works = Works(Books(store, metrics, ids(), 3_000), forward, metrics, log)
     loaded = load_folder(policies).policies
-    port = DataPort(works, Guard(works), lambda: loaded, parse_origin(upstream))
+    port = DataPort(works, Guard(works), lambda: loaded, parse_origin(upstream), tracing)
     server = Server(port.serve, log, port.refused)
     listener = await loop.create_server(server, "127.0.0.1", 0)
     try:
-        yield Door(listener.sockets[0].getsockname()[1], works, metrics)
+        yield Door(listener.sockets[0].getsockname()[1], works, metrics, log)
     finally:
         listener.close()
         await server.shutdown(1)
