@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evaluation.address import Address
 from evaluation.child import ChildDied
@@ -81,7 +82,7 @@ def lay_out(system: System, work: Path, address: Callable[[], Address]) -> Layou
     if system.variant.proxy:
         effect_keys = system.variant.effect_keys
         policies = write_policies(work / "policies", effect_keys=effect_keys, window_s=system.window_s)
-    regions = [_region(system, name, work, policies, address) for name in system.environment.regions]
+    regions = _introduced([_region(system, name, work, policies, address) for name in system.environment.regions])
     processes = [_store(region, work) for region in regions] if system.variant.stored else []
     processes += [_api(system, regions), _tools(system, regions)]
     for region in regions:
@@ -108,6 +109,17 @@ def _region(
         for number in range(instances)
     )  # fmt: skip
     return _Region(name, redis, assistants, tools, places)
+
+
+def _introduced(regions: Sequence[_Region]) -> list[_Region]:
+    """Return regions whose instances know those of the others."""
+    found = []
+    for region in regions:
+        peers = tuple(
+            (other.name, place.listen.url) for other in regions if other is not region for place in other.places
+        )
+        found.append(replace(region, places=tuple(replace(place, peers=peers) for place in region.places)))
+    return found
 
 
 def _store(region: _Region, work: Path) -> Process:

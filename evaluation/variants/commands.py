@@ -25,6 +25,7 @@ class Place(Struct, frozen=True, kw_only=True):
     policies            its sidecar's, and ours reads there which tools only read.
     secrets             the file with what notifications are signed with.
     region, number, of  its region, which of the region's instances it is (from 0), and how many there are.
+    peers               other regions' instances, each with its region and its URL.
     """
 
     listen: Address
@@ -39,6 +40,7 @@ class Place(Struct, frozen=True, kw_only=True):
     region: str = ""
     number: int = 0
     of: int = 1
+    peers: tuple[tuple[str, str], ...] = ()
 
 
 def coordinator_command(variant: Variant, place: Place, *, pace: float = 1.0) -> list[str]:
@@ -57,7 +59,8 @@ def coordinator_command(variant: Variant, place: Place, *, pace: float = 1.0) ->
     if variant.coordinator == "reference-a":
         return [*command, "--window", f"{SEED_GUESS_S / pace:g}"]
     assert place.redis is not None, "variant B shares a Redis"
-    return [*command, "--redis", f"{place.redis}/0", *_secrets(place)]
+    peers = [word for region, url in place.peers for word in ("--peer", f"{region}={url}")]
+    return [*command, "--redis", f"{place.redis}/0", *_secrets(place), *peers]
 
 
 def sidecar_command(variant: Variant, place: Place) -> list[str] | None:

@@ -14,6 +14,7 @@ PLACE = Place(
     listen=Address("127.0.0.1", 1), assistants="http://127.0.0.1:2/v1", tools="http://127.0.0.1:3",
     proxy=Address("127.0.0.1", 4), admin=Address("127.0.0.1", 5), health=Address("127.0.0.1", 6),
     redis="redis://127.0.0.1:7", policies=Path("policies"), secrets=Path("secret"), region="r1", number=1, of=3,
+    peers=(("r2", "http://127.0.0.1:8"),),
 )  # fmt: skip
 
 
@@ -33,6 +34,7 @@ def test_reference_calls_tools_directly_or_through_its_sidecar(name: str, tools:
     assert (flag(command, "--region"), flag(command, "--instance"), flag(command, "--of")) == ("r1", "1", "3")
     assert flag(command, "--redis") == (None if name == "A" else "redis://127.0.0.1:7/0")
     assert flag(command, "--webhook-secret-file") == (None if name == "A" else "secret")
+    assert flag(command, "--peer") == (None if name == "A" else "r2=http://127.0.0.1:8")
 
 
 def test_guesses_are_as_far_apart_as_the_replay_is_fast() -> None:

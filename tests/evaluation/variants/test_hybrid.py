@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from evaluation.assistants.script import Rates
 from evaluation.scripts import Range
 from evaluation.tools.script import Tool
 from evaluation.variants.buffering import Batch
-from evaluation.variants.hybrid import OUTPUT_BYTES_MAX, fit
+from tests.evaluation.variants.shared_twin import Records, SharedTwin
 from tests.evaluation.variants.world import World, at_work
 from tests.proxy.virtual import in_virtual_time, now, until
 
@@ -121,13 +119,10 @@ async def test_submission_of_an_instance_that_died_over_it_is_made_by_another() 
     world = World()
     _, run_id = await world.run(["create_ticket"])
     await until(1)
-    run = (await world.agents.waiting())[0]  # type: ignore[index]
-    await world.hybrid(notified=False)._shared.begin_attempt(run.step)
-    async with at_work(world.hybrid(number=0, notified=False)):
-        pass
-    other = world.hybrid(number=0, of=1)
-    other._shared._ours = "attempt other"  # type: ignore[attr-defined]
-    async with at_work(other):
+    waiting = await world.agents.waiting()
+    assert isinstance(waiting, list)
+    await SharedTwin(world.records, "dead").begin_attempt(waiting[0].step)
+    async with at_work(world.hybrid(notified=False)):
         assert await world.ended(run_id) == "completed"
     assert now() >= 12
     assert len(world.taken(run_id)) == 1
@@ -176,12 +171,32 @@ async def test_stale_look_after_a_notification_is_looked_into() -> None:
 
 
 @in_virtual_time
+async def test_notification_that_comes_to_the_wrong_region_is_passed_on() -> None:
+    """Each region has its own records: whoever is told of another's run executes nothing."""
+    world = World(tool=Tool(latency=Range(4, 4)))
+    home, other = world.hybrid(region="r1", notified=False), world.hybrid(region="r2", notified=False)
+    passed: list[str] = []
+
+    async def pass_on(region: str) -> bool:
+        passed.append(region)
+        home._go(thread_id, run_id, "webhook", looks=4)
+        return True
+
+    thread_id, run_id = await world.run(["create_ticket"])
+    async with at_work(home, other):
+        await until(0.5)
+        await other._attend(thread_id, run_id, "webhook", 4, pass_on)
+        assert await world.ended(run_id) == "completed"
+        await until(30)
+    assert passed == ["r1"]
+    assert len(world.effects()) == 1
+
+
+@in_virtual_time
 async def test_run_that_moves_to_another_region_is_executed_there_as_well() -> None:
     """The regions share nothing: both execute, both hand in, and the API refuses one."""
-    world, elsewhere = World(tool=Tool(latency=Range(2, 2))), World()
-    first = world.hybrid()
-    second = world.hybrid(region="r2", notified=False)
-    second._shared = elsewhere.hybrid()._shared
+    world = World(tool=Tool(latency=Range(2, 2)))
+    first, second = world.hybrid(), world.hybrid(region="r2", notified=False, records=Records())
     async with at_work(first, second):
         thread_id, run_id = await world.run(["create_ticket"])
         await until(1)
@@ -191,10 +206,3 @@ async def test_run_that_moves_to_another_region_is_executed_there_as_well() -> N
     assert len(world.effects()) == 2
     assert len(world.api.submissions) == 2
     assert len(world.taken(run_id)) == 1
-
-
-def test_output_that_the_api_would_not_take_becomes_an_error() -> None:
-    """JSON as text goes through as it is; anything else, and too much, is told to be what it is."""
-    assert fit('{"id": 1}') == '{"id": 1}'
-    for output in ("no JSON", "", '"' + "x" * OUTPUT_BYTES_MAX + '"', '"\ud800"'):
-        assert json.loads(fit(output))["error"]["outcome"] == "invalid-output"

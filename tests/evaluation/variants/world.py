@@ -30,6 +30,7 @@ from evaluation.variants.exchange import Lost, NotSent, Replied
 from evaluation.variants.hybrid import Hybrid
 from evaluation.variants.metrics import Metrics
 from evaluation.variants.polling import Polling
+from evaluation.variants.relaying import Relay
 from evaluation.variants.sharing import Share
 from evaluation.variants.turns import Ask
 from evaluation.variants.workers import Workers
@@ -100,6 +101,7 @@ class World:
         self.exchange = InProcess(api=self.api.application(), tools=tools.application())
         self.agents = Agents(API, self.exchange)
         self.records = Records()
+        self.relay = Relay({}, self.exchange)
         self.told_to = 0
         """Which of the instances is notified next; None of them if there are none."""
 
@@ -114,11 +116,13 @@ class World:
         """Return an instance of variant A."""
         return Polling(self.agents, self._workers(), Metrics(), Share(region, number, of), window_s=window_s)
 
-    def hybrid(self, *, number: int = 0, of: int = 1, region: str = "r1", notified: bool = True) -> Hybrid:
-        """Return an instance of variant B, on the region's records."""
-        shared = SharedTwin(self.records, f"instance {len(self.instances)} {number}")
+    def hybrid(
+        self, *, number: int = 0, of: int = 1, region: str = "r1", notified: bool = True, records: Records | None = None
+    ) -> Hybrid:
+        """Return an instance of variant B, on the records of its region or on others."""
+        shared = SharedTwin(records or self.records, f"instance {len(self.instances)} {number}")
         hybrid = Hybrid(
-            self.agents, self._workers(), shared, Metrics(), Share(region, number, of), None, fallback_s=2.5
+            self.agents, self._workers(), shared, Metrics(), Share(region, number, of), None, self.relay, fallback_s=2.5
         )
         if notified:
             self.instances.append(hybrid)
