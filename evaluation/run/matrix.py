@@ -61,7 +61,7 @@ class Matrix:
         self, directory: Path, plan: Plan, shares: Mapping[str, Sequence[Turn]], faults: FaultsPlan,
         told: Callable[[Progress], None] = lambda _: None, launchers: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:  # fmt: skip
-        self._directory = directory
+        self._directory = directory.absolute()  # the processes work in folders below
         self._plan = plan
         self._shares = shares
         self._faults = faults
