@@ -28,13 +28,13 @@ class Place(Struct, frozen=True):
 PLACES = {
     "proxy": Place("cli.proxy", "proxy", "Stand between callers and their tools: the sidecar."),
     "coordinator": Place("cli.coordinator", "coordinator", "Bring runs from requires_action to submitted outputs."),
-    "policy": Place("cli.policy", "policy", "Check and explain policy files."),
+    "policy": Place("cli.policy", "policy", "Check, test and explain policy files."),
     "ops": Place("cli.ops", "ops", "Operations: list, show, follow and resolve them."),
     "runs": Place("cli.runs", "runs", "Runs: what became of their tool calls."),
     "letters": Place("cli.letters", "letters", "Dead letters: results that could not be used."),
     "doctor": Place("cli.doctor", "doctor", "Examine this machine and a store: is it fit for claims?"),
     "inject": Place("cli.inject", "inject", "Put the sidecar into a Kubernetes manifest."),
-    "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: an Assistants-style API."),
+    "simulate": Place("cli.simulate", "simulate", "Simulate the world around it: tools, and an Assistants-style API."),
     "triage": Place("cli.triage", "triage", "Say from an incident's logs what ran twice, and how that came about."),
     "evaluate": Place(
         "cli.evaluate", "evaluate", "Replay user turns, with Holdfast and without, while things go wrong."
