@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.exits import Conflict, NotFound, Unreachable
+from cli.output import plain
 
 ASK_S = 30.0
 """For one answer; the longest look that the admin port takes at its store is a third of it."""
@@ -140,10 +141,10 @@ def quoted(part: str) -> str:
 def _refused(status: int, body: bytes, stranger: str) -> click.ClickException:
     try:
         problem = json.loads(body)
-        told = ": ".join(str(problem[name]) for name in ("field", "detail") if problem.get(name))
-        remedy = str(problem.get("remedy", ""))
+        told = ": ".join(plain(str(problem[name])) for name in ("field", "detail") if problem.get(name))
+        remedy = plain(str(problem.get("remedy", "")))
         told += f". {remedy[0].upper()}{remedy[1:]}" if remedy else ""
-        told += "".join(f"\n{fault}" for fault in problem.get("faults", ()))
+        told += "".join(f"\n{plain(str(fault))}" for fault in problem.get("faults", ()))
     except (ValueError, TypeError, KeyError):
         told = f"{stranger} (status {status})"
     match status:

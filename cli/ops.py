@@ -11,7 +11,7 @@ import click
 
 from cli.admin_client import Admin, admin_options, default_actor, quoted
 from cli.exits import Exit
-from cli.output import Form, emit, output_option
+from cli.output import Form, emit, output_option, plain
 from cli.times import age, moment
 
 STATES = click.Choice(["in_flight", "unknown", "completed", "free", "alias"])
@@ -215,8 +215,7 @@ def _member(name: str, value: Any) -> str:
 def _plain(value: Any) -> str:
     """Return a value in one line that cannot steer the terminal."""
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return plain(", ".join(map(str, value)))
     if isinstance(value, dict):
-        return " ".join(f"{name}={part}" for name, part in value.items())
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+        return plain(" ".join(f"{name}={part}" for name, part in value.items()))
+    return plain(str(value).lower() if isinstance(value, bool) else str(value))

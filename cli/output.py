@@ -55,6 +55,11 @@ def emit(form: Form, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
                 click.echo(msgspec.json.encode(row))
 
 
+def plain(text: str) -> str:
+    """Return a text from outside in one line that cannot steer the terminal: by escape sequences, or backwards."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def _cell(value: object) -> Text:
-    """Values come from outside: none of them is rich's markup, nor may one steer the terminal (Text drops controls)."""
-    return Text("" if value is None else str(value))
+    """Values come from outside: none of them is rich's markup, nor may one steer the terminal."""
+    return Text("" if value is None else plain(str(value)))

@@ -20,7 +20,7 @@ FOLDER = click.argument("folder", metavar="DIR", type=click.Path())
 
 @click.group()
 def policy() -> None:
-    """Check and explain policy files."""
+    """Check, test and explain policy files."""
 
 
 @policy.command()

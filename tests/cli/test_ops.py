@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.admin_client import _refused
 from cli.main import main
 from tests.proxy import processes, tools
 from tests.proxy.house import House, policy, policy_folder
@@ -209,3 +210,10 @@ def test_nothing_to_accept_is_said(shift: Shift) -> None:
     ended = shift.run("ops", "accept-store-loss")
     assert ended.exit_code == 0
     assert "nothing was being refused" in ended.stderr
+
+
+def test_refusal_cannot_steer_the_terminal() -> None:
+    """What a server says of why is shown, whatever is in it."""
+    body = b'{"field": "run\\u001b]0;t\\u0007", "detail": "no\\u009b2J", "remedy": "do\\u202e", "faults": ["a\\rb"]}'
+    told = _refused(409, body, "stranger").message
+    assert told == "run\ufffd]0;t\ufffd: no\ufffd2J. Do\ufffd\na\ufffdb"

@@ -42,6 +42,25 @@ def test_table_shows_square_brackets_as_they_are(capsys: pytest.CaptureFixture[s
     assert "a[bold]b" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\u202e", "a\nb", "a\rb"],
+    ids=["clear", "title", "c1", "bidi", "lf", "cr"],
+)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_value_cannot_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str, terminal: bool
+) -> None:
+    """A tool's own id, an API's message or a run's id may hold anything; a table shows that, and does not do it."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    emit("table", ["tool"], [{"tool": f"before{value}after"}])
+    _heading, line = capsys.readouterr().out.splitlines()
+    assert (
+        line.rstrip()
+        == "before" + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) + "after"
+    )
+
+
 def test_empty_result_is_an_empty_array_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     """A program that reads JSON gets JSON, also when there is nothing."""
     emit("json", ["tool"], [])
