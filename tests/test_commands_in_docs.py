@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.main import PLACES, main
+from cli.main import main
 from tests.tracked import ROOT, tracked_files
 
 PAGES = [path for path in tracked_files() if path.suffix == ".md" and path.name != "CHANGELOG.md"]
@@ -18,8 +19,6 @@ BLOCK = re.compile(r"^```(?:console|sh|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TYPED = re.compile(r"^(?:\$ )?(?:kubectl [^|]* -- )?holdfast (.*)$", re.MULTILINE)
 ENDS = re.compile(r"\s+(?:[|#&]|\d?>).*$")
 ELIDED = {"…", "..."}
-COMING = ("evaluate",)
-"""Its page was there before it."""
 
 
 def typed(path: Path) -> Iterator[str]:
@@ -29,12 +28,7 @@ def typed(path: Path) -> Iterator[str]:
             yield ENDS.sub("", arguments)
 
 
-ALL = [
-    (path, arguments)
-    for path in PAGES
-    for arguments in typed(path)
-    if not arguments.startswith(COMING) or "evaluate" in PLACES
-]
+ALL = [(path, arguments) for path in PAGES for arguments in typed(path)]
 
 
 def command_of(words: list[str]) -> click.Command:
@@ -53,7 +47,7 @@ def command_of(words: list[str]) -> click.Command:
 def test_command_on_a_page_is_there_and_takes_its_options(path: Path, arguments: str) -> None:
     """Each word with a dash is an option of the command that the words before it name."""
     words = [word for word in shlex.split(arguments) if word not in ELIDED]
-    command = command_of([word for word in words if not word.startswith("-")])
+    command = command_of(list(itertools.takewhile(lambda word: not word.startswith("-"), words)))
     flags = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     given = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
     assert given - {"--help", "-h", "--version"} <= flags
