@@ -18,9 +18,10 @@ from evaluation.report.gate import BUILT_IN, Gate, decide, passed, read_gate
 from evaluation.report.measured import Calm, Measured, scaled
 from evaluation.report.page import page
 from evaluation.report.share import share_of
+from evaluation.variants.table import VARIANTS
 
 JSON, PAGE = "report.json", "report.html"
-WITHOUT_PROXY = frozenset({"A", "B"})
+WITHOUT_PROXY = frozenset(variant.name for variant in VARIANTS if not variant.proxy)
 """The variants that call tools directly; whatever else is replayed goes through a sidecar."""
 
 

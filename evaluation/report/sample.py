@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from evaluation.replay.sampling import SHARE, estimate
-from evaluation.replay.truth import identity_of, observed
+from evaluation.replay.truth import Effects, identity_of, observed
 from evaluation.replay.turns import Identity
 from evaluation.tools.audit import Effect
 
@@ -40,16 +40,22 @@ class SampleTold(Struct, frozen=True):
 def told_by_samples(effects: list[Effect], meant: Counter[Identity], seed: int) -> tuple[SampleTold, ...]:
     """Return what samples by call and by intent tell."""
     found = observed(effects)
-    suspects = [effect for effect in effects if found[identity_of(effect)] > meant[identity_of(effect)]]
-    return tuple(_told(effects, suspects, meant, seed, by) for by in ("call", "intent"))
+    often = {identity: meant[identity] for identity, times in found.items() if times > meant[identity]}
+    suspects = [effect for effect in effects if identity_of(effect) in often]
+    return tuple(_told(effects, meant, suspects, often, seed, by) for by in ("call", "intent"))
 
 
 def _told(
-    effects: list[Effect], suspects: list[Effect], meant: Counter[Identity], seed: int, by: Literal["call", "intent"]
+    effects: list[Effect],
+    meant: Effects,
+    suspects: list[Effect],
+    often: Effects,
+    seed: int,
+    by: Literal["call", "intent"],
 ) -> SampleTold:
-    """Draw. Only of what is there too often can a sample find a duplicate, so that more need not be drawn again."""
+    """Draw once from all. Only of what is there too often can a sample find a duplicate: that alone is drawn again."""
     one = estimate(effects, meant, seed=seed, by=by)
-    errors = [estimate(suspects, meant, seed=seed + 1 + place, by=by).error for place in range(DRAWS)]
+    errors = [estimate(suspects, often, seed=seed + 1 + place, by=by).error for place in range(DRAWS)]
     return SampleTold(
         by=by,
         share=SHARE,
