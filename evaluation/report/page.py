@@ -16,9 +16,12 @@ from evaluation.report.gate import Decision, Held
 from evaluation.report.pictures import Picture, pictures
 from evaluation.report.tables import bound, cell, tables
 from evaluation.report.text import heading, is_words
+from evaluation.variants.table import VARIANTS
 
 STYLE = Path(__file__).with_name("page.css")
 TITLE = "Does a tool call happen once?"
+REASONS_MAX = 4
+"""Beside a verdict; the gate's own table has them all."""
 
 _WITH_INTERVAL = re.compile(r"^(?P<value>[^\[]+) \[(?P<bounds>.+)\]$")
 
@@ -35,9 +38,16 @@ def page(findings: Findings) -> str:
         f"<title>{TITLE} A replay of {sum(findings.plan.turns.values()):,} turns</title>\n"
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
         f'<h1>{TITLE}</h1>\n<p class="lead">{escape(heading(findings))}</p>\n'
-        f"{_verdicts(findings, shown[0])}\n<nav><ul>{contents}</ul></nav>\n{_lines(findings)}\n"
+        f"{_variants(findings)}\n{_verdicts(findings, shown[0])}\n<nav><ul>{contents}</ul></nav>\n{_lines(findings)}\n"
         f"{''.join(sections)}</main>\n</body>\n</html>\n"
     )
+
+
+def _variants(findings: Findings) -> str:
+    """Return what each variant is, as far as it is one of the table's."""
+    told = {one.name: one.sentence for one in VARIANTS if one.name in findings.plan.variants}
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(sentence)}</dd>" for name, sentence in told.items())
+    return f"<dl>{items}</dl>" if items else ""
 
 
 def _verdicts(findings: Findings, table: Table) -> str:
@@ -46,8 +56,9 @@ def _verdicts(findings: Findings, table: Table) -> str:
 
 
 def _verdict(decision: Decision, candidate: bool) -> str:
-    lines = dict.fromkeys(held.line.figure for held in decision.decided)
-    why = ", ".join(name.replace("_", " ") for name in lines) if lines else "all lines are met"
+    lines = [name.replace("_", " ") for name in dict.fromkeys(held.line.figure for held in decision.decided)]
+    why = ", ".join(lines[:REASONS_MAX]) if lines else "all lines are met"
+    why += f", and {len(lines) - REASONS_MAX} more" if len(lines) > REASONS_MAX else ""
     kind = decision.verdict.replace(" ", "-")
     return (
         f"<li{' class=' + chr(34) + 'candidate' + chr(34) if candidate else ''}><b>{escape(decision.variant)}: "

@@ -6,12 +6,13 @@ was waited for is told as more than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from evaluation.bench.report import NOT_MEASURED, Table
 from evaluation.report.figures import Figure, Unit
 from evaluation.report.findings import Findings, Replay
-from evaluation.report.gate import Held, Line
+from evaluation.report.gate import Decision, Held, Line
 from evaluation.report.measured import OURS
 
 PLACES: dict[Unit, int] = {"%": 2, "per 10k": 1, "ratio": 3, "s": 2, "ms": 1, "count": 0, "per turn": 2}
@@ -61,7 +62,7 @@ def _number(value: float | None, unit: Unit) -> str:
 def verdicts(findings: Findings) -> Table:
     """Return what the gate says of each variant, and which lines decided."""
     rows = [
-        (decision.variant, decision.verdict, "\n".join(map(told, decision.decided)) or "all lines are met")
+        (decision.variant, decision.verdict, "\n".join(reasons(decision)) or "all lines are met")
         for decision in findings.decisions
     ]
     candidates = ", ".join(findings.gate.candidates) or "all that were replayed"
@@ -69,6 +70,16 @@ def verdicts(findings: Findings) -> Table:
     if findings.unfinished:
         note += f" Not finished, and in no figure: {', '.join(findings.unfinished)}."
     return Table("The gate", ("variant", "verdict", "decided by"), tuple(rows), note)
+
+
+def reasons(decision: Decision) -> Iterator[str]:
+    """Yield what decided, a line for each; one for all of an environment in which nothing was measured."""
+    for environment, lines in groupby(decision.decided, key=lambda held: held.environment):
+        held = list(lines)
+        if any(one.figure.method for one in held):
+            yield from map(told, held)
+        else:
+            yield f"{environment}: nothing was measured"
 
 
 def told(held: Held) -> str:

@@ -62,6 +62,11 @@ def test_verdicts_stand_first(tree: ET.Element) -> None:
     told = [text_of(item) for item in verdicts]
     assert told[0].startswith("A: do not ship")
     assert "repeated keys" in told[0]
+    assert told[3].startswith("E: cannot tell")
+    assert told[3].endswith("more")
+    variants = tree.find(".//dl")
+    assert variants is not None
+    assert [text_of(name) for name in variants.findall("dt")] == ["A", "B", "C", "E"]
     assert [item.get("class") for item in verdicts] == [None, None, None, "candidate"]
 
 

@@ -30,7 +30,7 @@ def test_plot_has_the_bound_that_the_gate_sets(findings: Findings) -> None:
     drawn = pictures(findings)
     terminal, no_stall = drawn["1."]
     assert "gate: at least 99<" in terminal.svg
-    assert "gate: at least 97<" in no_stall.svg
+    assert "gate: at least 98<" in no_stall.svg
     assert "gate:" not in drawn["4."][0].svg
 
 

@@ -86,6 +86,7 @@ def test_verdicts_name_the_lines_that_decided(findings: Findings) -> None:
     assert told["A"][0] == "do not ship"
     assert "staging: repeated_keys 1, at most 0" in told["A"][1].splitlines()
     assert told["E"][0] == "cannot tell"
+    assert told["E"][1].splitlines()[-1] == "pre-prod: nothing was measured"
     assert "Not finished, and in no figure: pre-prod-E" in found.note
     assert "not passed" in found.note
 
