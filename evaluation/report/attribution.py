@@ -1,8 +1,8 @@
 """What was done against what was meant, user by user, and how each error came about as far as the trace can tell.
 
 Within one identity nobody can say which effect is the duplicate. So of its duplicates as many are put down to a turn
-that was resent as that turn asked for in vain, then as many to one that the user said again, and the rest was made
-below: by retries, by calls that were asked for again, by processes that died.
+that was resent as that turn asked for in vain, then as many to one that the user said again, then to one that was sent
+to a second region, and the rest was made below: by retries, by calls that were asked for again, by processes that died.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ def attribute(
     found: Effects,
     planned: Effects,
     told: Effects | None,
+    moved: Effects,
 ) -> None:
     """Add to the sums what the effects that were found are, against what was meant and against what was planned.
 
-    `told` says how often a run was told that an effect has a result; None where nobody wrote that down, and then no
-    lost effect can be called silent.
+    `moved` are the effects that turns ask for which were sent to a second region. `told` says how often a run was told
+    that an effect has a result; None where nobody wrote that down, and then no lost effect can be called silent.
     """
     for identity in found.keys() | share.meant.keys() | planned.keys():
         user = user_of(identity.tenant, identity.user)
@@ -32,6 +33,7 @@ def attribute(
         duplicates, lost = max(there - meant, 0), max(meant - there, 0)
         resent = min(duplicates, share.resent[identity])
         said_again = min(duplicates - resent, share.said_again[identity])
+        elsewhere = min(duplicates - resent - said_again, moved.get(identity, 0))
         missing = 0 if there else lost
         counted = {
             "meant": meant,
@@ -42,7 +44,8 @@ def attribute(
             "hidden_by_plan": duplicates - max(there - plan, 0),
             "duplicates_resent": resent,
             "duplicates_said_again": said_again,
-            "duplicates_made": duplicates - resent - said_again,
+            "duplicates_moved": elsewhere,
+            "duplicates_made": duplicates - resent - said_again - elsewhere,
             "lost": lost,
             "suppressed": lost - missing,
             "missing": missing,

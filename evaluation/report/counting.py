@@ -41,6 +41,7 @@ class Counted(Struct):
     sums       of everything that is counted by user, see `figures.RATES` for what there is.
     timed      the time of each turn that was sent, infinite for one that did not end, and its user's place.
     steps      how many steps each run of a turn had, as `steps[n]` turns with n.
+    moved      the effects that turns ask for which were sent to a second region as well.
     plan_from  whether the orchestrator's plan is that of the API's calls, or what the trace lets one expect.
     """
 
@@ -53,6 +54,7 @@ class Counted(Struct):
     clusters: Clusters = field(default_factory=lambda: Clusters(0, 0, 0, None, 0))
     samples: tuple[SampleTold, ...] = ()
     plan_from: Literal["calls", "trace"] = "trace"
+    moved: Counter[Identity] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
 
@@ -68,7 +70,7 @@ def count(directory: Path, share: Share, *, window_s: float, seed: int) -> Count
     if calls.exists():
         planned, told = _count_calls(counted, records.read_lines(calls, Call))
     effects = list(effects_in(directory / records.EFFECTS))
-    attribute(counted.sums, share, observed(effects), planned, told)
+    attribute(counted.sums, share, observed(effects), planned, told, counted.moved)
     _count_executions(counted, effects)
     _count_clusters(counted, effects, window_s)
     counted.samples = told_by_samples(effects, share.meant, seed)
@@ -89,6 +91,8 @@ def _count_outcomes(counted: Counted, path: Path) -> None:
         if turn is None:
             told = f"{outcome.turn!r} is no turn of this environment's"
             raise BadLine(f"{path}: turn: {told}: put back the trace that was replayed, or replay anew")
+        if outcome.moved:
+            counted.moved.update(turn.planned())
         if is_resent(turn):
             continue
         user = user_of(turn.tenant, turn.user)

@@ -66,10 +66,13 @@ RATES = {
     "observed_to_plan": Rate("observed", "plan", "ratio", "write actions observed, to those planned"),
     "observed_to_intended": Rate("observed", "meant", "ratio", "write actions observed, to those meant"),
     "duplicates": Rate("duplicates", "writing", "per 10k", "effects beyond those that users meant"),
-    "duplicates_made": Rate("duplicates_made", "writing", "per 10k", "of these, that no repeated turn asked for"),
+    "duplicates_made": Rate("duplicates_made", "writing", "per 10k", "of these, that no turn asked for twice"),
     "duplicates_resent": Rate("duplicates_resent", "writing", "per 10k", "of these, that a resent turn asked for"),
     "duplicates_said_again": Rate(
         "duplicates_said_again", "writing", "per 10k", "of these, that users asked for by saying it again"
+    ),
+    "duplicates_moved": Rate(
+        "duplicates_moved", "writing", "per 10k", "of these, that a turn asked for in a second region"
     ),
     "hidden_by_plan": Rate("hidden_by_plan", "writing", "per 10k", "of these, that were planned twice"),
     "lost": Rate("lost", "writing", "per 10k", "effects that were meant and are not there"),

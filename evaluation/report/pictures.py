@@ -60,7 +60,8 @@ def _observed(findings: Findings) -> Picture:
 
 
 def _duplicates(findings: Findings) -> Picture:
-    names = {"made": "duplicates_made", "resent": "duplicates_resent", "said again": "duplicates_said_again"}
+    causes = ("made", "resent", "said again", "moved")
+    names = {cause: f"duplicates_{cause.replace(' ', '_')}" for cause in causes}
     return _parts(findings, "Duplicates, by how they came about", names)
 
 

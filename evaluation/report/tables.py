@@ -195,11 +195,12 @@ def duplicates(findings: Findings) -> Table:
             "made": "duplicates_made",
             "resent": "duplicates_resent",
             "said again": "duplicates_said_again",
+            "moved": "duplicates_moved",
             "hidden by the plan": "hidden_by_plan",
         },
-        "For each 10,000 turns that write. A turn that was resent or said again asked for them, or they were made "
-        "below: by retries, calls that were asked for again, processes that died. The plan hides what was planned "
-        "twice.",
+        "For each 10,000 turns that write. A turn that was resent, said again or moved (sent to a second region as "
+        "well) asked for them, or they were made below: by retries, calls that were asked for again, processes that "
+        "died. The plan hides what was planned twice.",
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evaluation.replay.truth import tally
 from evaluation.replay.turns import Call, Identity, Repeat, Turn
 from evaluation.report.attribution import attribute
-from evaluation.report.share import Share, share_of
+from evaluation.report.share import share_of
 
 
 def turn(name: str, payload: str, kind: str = "") -> Turn:
@@ -27,11 +27,13 @@ STRANGE = Identity("send_email", "acme", "u1", "nobody meant this")
 
 
 def told(
-    found: dict[Identity, int], results: dict[Identity, int] | None = None, share: Share = SHARE
+    found: dict[Identity, int],
+    results: dict[Identity, int] | None = None,
+    moved: dict[Identity, int] | None = None,
 ) -> dict[str, int]:
     """Return the sums that are not 0."""
     sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    attribute(sums, share, found, share.plan, results)
+    attribute(sums, SHARE, found, SHARE.plan, results, moved or {})
     return {name: users.total() for name, users in sums.items()}
 
 
@@ -48,6 +50,13 @@ def test_duplicates_are_put_down_to_what_asked_for_them_first(
     assert tuple(found.get(name, 0) for name in names) == (resent, said_again, made)
     assert found.get("duplicates", 0) == times - 1
     assert found.get("hidden_by_plan", 0) == min(times - 1, 1), "the plan has what was said again, and nothing else"
+
+
+def test_turn_that_moved_asked_for_one_more() -> None:
+    """Which is put down to it after those that were sent or said again, and before what was made."""
+    found = told({X: 5, Y: 2}, moved={X: 1, Y: 1})
+    names = ("duplicates_resent", "duplicates_said_again", "duplicates_moved", "duplicates_made")
+    assert tuple(found[name] for name in names) == (1, 1, 2, 1)
 
 
 def test_effect_that_nobody_meant_was_made_below() -> None:
@@ -76,7 +85,7 @@ def test_every_effect_is_accounted_for(found: dict[Identity, int]) -> None:
         truth.lost,
         truth.suppressed,
     )
-    parts = [sums.get(f"duplicates_{part}", 0) for part in ("resent", "said_again", "made")]
+    parts = [sums.get(f"duplicates_{part}", 0) for part in ("resent", "said_again", "moved", "made")]
     assert sum(parts) == truth.duplicates
     assert sums.get("missing", 0) + truth.suppressed == truth.lost
     assert sums.get("missing_silently", 0) <= sums.get("missing", 0)

@@ -19,9 +19,9 @@ from tests.evaluation.report.staged import PACE, Staged, effect_of, perfect, tur
 
 TURNS = turns_of(400)
 ERRORS = {
-    "duplicates", "duplicates_made", "duplicates_resent", "duplicates_said_again", "duplicates_beyond_plan",
-    "lost", "suppressed", "missing", "missing_silently", "unknown", "repeated", "without_id", "two_attempts",
-    "more_attempts",
+    "duplicates", "duplicates_made", "duplicates_moved", "duplicates_resent", "duplicates_said_again", "lost",
+    "duplicates_beyond_plan", "suppressed", "missing", "missing_silently", "unknown", "repeated", "without_id",
+    "two_attempts", "more_attempts",
 }  # fmt: skip
 
 
@@ -85,6 +85,14 @@ def do(staged: Staged, kind: str) -> None:
     staged.effects.append(effect_of(turn.planned()[0], "run_again", "call_again", staged.outcomes[-1].sent_at + 600))
 
 
+def move(staged: Staged) -> None:
+    """A turn was sent to a second region, and done there as well, much later."""
+    effect = staged.effects[single(staged)]
+    place = [outcome.run_id for outcome in staged.outcomes].index(effect.run_id)
+    staged.outcomes[place] = replace(staged.outcomes[place], moved=True)
+    staged.again(effect, run_id="run_elsewhere", ts=effect.ts + 600)
+
+
 def lose(staged: Staged, told: str) -> None:
     """An effect is not there, and its run was told this."""
     effect = staged.effects.pop(single(staged))
@@ -143,6 +151,7 @@ GONE = {"observed": -1, "lost": 1, "calls": -1}
         (run_under_another_id, {**MADE, "calls": 1}),
         (lambda staged: do(staged, "said-again"), {**AS_CALL, "duplicates_said_again": 1, "hidden_by_plan": 1}),
         (lambda staged: do(staged, "resent"), {**AS_CALL, "duplicates_resent": 1, "duplicates_beyond_plan": 1}),
+        (move, {**AS_CALL, "duplicates_moved": 1, "duplicates_beyond_plan": 1}),
         (lambda staged: lose(staged, "unknown"), {**GONE, "missing": 1, "unknown": 1}),
         (lambda staged: lose(staged, "refused"), {**GONE, "missing": 1}),
         (lambda staged: lose(staged, "result"), {**GONE, "missing": 1, "missing_silently": 1}),
