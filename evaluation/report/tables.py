@@ -17,6 +17,9 @@ from evaluation.report.measured import OURS
 
 PLACES: dict[Unit, int] = {"%": 2, "per 10k": 1, "ratio": 3, "s": 2, "ms": 1, "count": 0, "per turn": 2}
 
+WHOLE_FROM = 100
+"""From here on, a tenth of one in 10,000 is noise, and takes the room that intervals need."""
+
 BEYOND = "beyond"
 """A quantile that falls on turns that never ended."""
 
@@ -56,7 +59,10 @@ def cell(figure: Figure, *, bounds: bool = True) -> str:
 
 
 def _number(value: float | None, unit: Unit) -> str:
-    return BEYOND if value is None else f"{value:,.{PLACES[unit]}f}"
+    if value is None:
+        return BEYOND
+    places = 0 if unit == "per 10k" and abs(value) >= WHOLE_FROM else PLACES[unit]
+    return f"{value:,.{places}f}"
 
 
 def verdicts(findings: Findings) -> Table:

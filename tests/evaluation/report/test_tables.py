@@ -21,7 +21,7 @@ def test_figure_is_told_with_its_interval() -> None:
     """In as many digits as its unit is worth; a dash is for what was not measured, and a word for what is beyond."""
     shown = {
         tables.cell(Figure(99.126, "%", 98.9, 99.3, "cluster bootstrap")): "99.13 [98.90, 99.30]",
-        tables.cell(Figure(1234.56, "per 10k", 1000, 2000, "x")): "1,234.6 [1,000.0, 2,000.0]",
+        tables.cell(Figure(1234.56, "per 10k", 99.96, 2000, "x")): "1,235 [100.0, 2,000]",
         tables.cell(Figure(3, "count", method="counted")): "3",
         tables.cell(Figure(1.5, "s", 1, 2, "x"), bounds=False): "1.50",
         tables.cell(Figure(None, "s", 7.5, None, "x")): "beyond [7.50, beyond]",
@@ -46,7 +46,7 @@ def test_every_replay_has_its_row(findings: Findings) -> None:
 def test_execution_that_came_twice_is_in_its_tables(findings: Findings) -> None:
     """In the audit, among the duplicates that were made, and among the executions; the plan hides none."""
     writing = next(one.writing for one in findings.replays)
-    once = f"{1 / writing * 10_000:,.1f}"
+    once = f"{1 / writing * 10_000:,.0f}"
     duplicates = row(tables.duplicates(findings), "staging", "A")
     assert duplicates["in all"].startswith(once)
     assert duplicates["made"].startswith(once)
