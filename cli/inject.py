@@ -67,6 +67,7 @@ class SecretKey(click.ParamType[Secret]):
     "--encryption-key-secret", "encryption_keys", type=SecretKey("key"), multiple=True,
     help="Secret with a key that results are encrypted with. Given again: older keys, which still open.",
 )  # fmt: skip
+@click.option("--tracing-endpoint", default="", metavar="URL", help="Spans go to this OpenTelemetry collector.")
 @click.option("--image", default="", metavar="IMAGE", help="[default: holdfast:VERSION, of this command]")
 @click.option("--plain", is_flag=True, help="A container like others; the default needs Kubernetes 1.29.")
 @click.option("--app-drain", type=Duration(), default="30s", show_default=True, help="How long the app takes to stop.")
@@ -78,7 +79,8 @@ def inject(
     source: str, form: str, only: tuple[str, ...], upstream: str, policies: str | None, config_map: str, store: str,
     store_secret: Secret | None, redis_password_secret: Secret | None, redis_ca_secret: Secret | None,
     sqlite_claim: str, admin_token_secret: Secret | None, log_key_secret: Secret | None,
-    encryption_keys: tuple[Secret, ...], image: str, plain: bool, app_drain: int, longest_upstream: int,
+    encryption_keys: tuple[Secret, ...], tracing_endpoint: str, image: str, plain: bool, app_drain: int,
+    longest_upstream: int,
 ) -> None:  # fmt: skip
     """Put the sidecar into every Deployment, StatefulSet, DaemonSet, Job, CronJob and Pod of a manifest.
 
@@ -90,7 +92,8 @@ def inject(
         image=image or f"holdfast:{version()}", upstream=upstream, config_map=config_map, store=store,
         store_secret=store_secret, sqlite_claim=sqlite_claim, redis_password=redis_password_secret,
         redis_ca=redis_ca_secret, admin_token=admin_token_secret, log_key=log_key_secret,
-        encryption_keys=encryption_keys, native=not plain, app_drain_s=math.ceil(app_drain / MS),
+        encryption_keys=encryption_keys, tracing_endpoint=tracing_endpoint, native=not plain,
+        app_drain_s=math.ceil(app_drain / MS),
         longest_upstream_s=math.ceil(max(longest_upstream, longest_ms) / MS), checksum=_checksum(texts),
     )  # fmt: skip
     _check(sidecar)
@@ -166,6 +169,8 @@ def _check(sidecar: Sidecar) -> None:
     """Fail as click does for URLs without sense, and for a password where everybody can read it."""
     if sum(1 for one in (sidecar.store, sidecar.store_secret, sidecar.sqlite_claim) if one) > 1:
         raise click.UsageError("--store, --store-secret and --sqlite-claim: give one of them")
+    if sidecar.tracing_endpoint and not sidecar.tracing_endpoint.startswith(("http://", "https://")):
+        raise click.BadParameter("it is no URL: http://HOST:4318", param_hint="--tracing-endpoint")
     option = "--upstream"
     try:
         parse_origin(sidecar.upstream)

@@ -54,6 +54,7 @@ class Sidecar(Struct, frozen=True, kw_only=True):
     admin_token: Secret | None = None
     log_key: Secret | None = None
     encryption_keys: tuple[Secret, ...] = ()
+    tracing_endpoint: str = ""
     native: bool = True
     app_drain_s: int = 30
     longest_upstream_s: int = 90
@@ -83,7 +84,7 @@ def container(sidecar: Sidecar, pod_grace_s: int) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         **({"restartPolicy": "Always"} if sidecar.native else {}),
         "args": _arguments(sidecar, pod_grace_s),
-        "env": [{"name": "HOLDFAST_STORE", **_store(sidecar)}],
+        "env": [{"name": "HOLDFAST_STORE", **_store(sidecar)}, *_tracing(sidecar)],
         "ports": [{"name": PROBED, "containerPort": HEALTH_PORT, "protocol": "TCP"}],
         "startupProbe": _probe("/startupz", every=1, timeout=1, failures=START_S),
         "livenessProbe": _probe("/livez", every=10, timeout=5, failures=3),
@@ -115,6 +116,15 @@ def pod_volumes(sidecar: Sidecar) -> list[dict[str, Any]]:
 def pod_annotations(sidecar: Sidecar) -> dict[str, str]:
     """Return the pod's annotations."""
     return {CHECKSUM: sidecar.checksum} if sidecar.checksum else {}
+
+
+def _tracing(sidecar: Sidecar) -> list[dict[str, str]]:
+    if not sidecar.tracing_endpoint:
+        return []
+    return [
+        {"name": "HOLDFAST_TRACING", "value": "otlp"},
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": sidecar.tracing_endpoint},
+    ]
 
 
 def _arguments(sidecar: Sidecar, pod_grace_s: int) -> list[str]:

@@ -81,6 +81,7 @@ def test_manifest_without_such_a_workload_is_not_found(flags: tuple[str, ...]) -
         (("--store", "mysql://x"), "--store"),
         (("--sqlite-claim", "ledger"), "give one of them"),
         (("--log-key-secret", "logs/"), "is not NAME or NAME/KEY"),
+        (("--tracing-endpoint", "collector:4318"), "--tracing-endpoint"),
     ],
 )
 def test_wish_without_sense_is_a_usage_error(flags: tuple[str, ...], said: str) -> None:

@@ -36,6 +36,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "adminTokenSecret": {"name": "admin"}, "logKeySecret": {"name": "logs"},
         "encryptionKeySecrets": [{"name": "new", "key": "key"}, {"name": "old", "key": "word"}],
     },
+    "spans to a collector": {"tracing": {"endpoint": "http://collector:4318"}},
     "an image by its digest": {"image": {"digest": "sha256:" + "0" * 64}},
     "times of its own": {
         "appDrainSeconds": 5, "longestUpstreamSeconds": 20, "terminationGracePeriodSeconds": 46, "lease": "20s",

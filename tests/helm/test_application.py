@@ -82,6 +82,22 @@ def test_coordinator_calls_tools_through_the_sidecar_of_its_own_pod() -> None:
     assert coordinator["image"] == sidecar["image"]
 
 
+def test_coordinator_and_sidecar_are_traced_alike() -> None:
+    """One collector for both, by the values that they share; what is secret comes from a Secret."""
+    everything = charts.values_of(charts.APPLICATION / "ci/everything-values.yaml")
+    pod = deployed(charts.render(charts.APPLICATION, everything))
+    told = [
+        [one for one in charts.container_of(pod, name)["env"] if one["name"] != "HOLDFAST_STORE"]
+        for name in ("holdfast", "coordinator")
+    ]
+    assert told[0] == told[1]
+    assert [one["name"] for one in told[0]] == [
+        "HOLDFAST_TRACING", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    ]  # fmt: skip
+    assert "valueFrom" in told[0][-1]
+
+
 def test_sqlite_files_of_the_two_are_two() -> None:
     """A SQLite file is a ledger or a coordinator's store, never both."""
     pod = deployed(charts.render(charts.APPLICATION, charts.values_of(charts.APPLICATION / "ci/sqlite-values.yaml")))

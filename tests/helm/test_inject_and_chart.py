@@ -35,6 +35,7 @@ ALIKE: dict[str, tuple[str, ...]] = {
         *STORE, "--admin-token-secret", "admin", "--log-key-secret", "logs",
         "--encryption-key-secret", "new", "--encryption-key-secret", "old/word",
     ),
+    "spans to a collector": (*STORE, "--tracing-endpoint", "http://collector:4318"),
 }  # fmt: skip
 """The values of the matrix, as flags."""
 

@@ -67,6 +67,34 @@ def test_sidecar_may_do_no_more_than_it_needs(name: str) -> None:
     }
 
 
+def test_spans_go_where_the_values_say() -> None:
+    """The switch is ours, the rest are the standard variables; without an endpoint there is none of it."""
+    (store,) = charts.container_of(pod())["env"]
+    more = [{"name": "OTEL_SERVICE_NAME", "value": "agent-tools"}]
+    traced = charts.container_of(pod(tracing={"endpoint": "http://collector:4318", "env": more}))["env"]
+    assert traced == [
+        store,
+        {"name": "HOLDFAST_TRACING", "value": "otlp"},
+        {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"},
+        *more,
+    ]
+
+
+@pytest.mark.parametrize(
+    "tracing",
+    [
+        {"env": [{"name": "OTEL_SERVICE_NAME", "value": "a"}]},
+        {"endpoint": "http://c:4318", "env": [{"name": "HOLDFAST_STORE", "value": "memory://"}]},
+        {"endpoint": "collector:4318"},
+    ],
+    ids=["without an endpoint", "another variable", "no URL"],
+)
+def test_tracing_that_would_not_trace_fails_the_render(tracing: dict[str, Any]) -> None:
+    """Variables that nobody would read, or that are not tracing's, and an address that is no URL."""
+    with pytest.raises(helm_python.HelmValuesError, match="tracing"):
+        charts.render(charts.AGENT, {"holdfast": {"tracing": tracing}})
+
+
 def test_native_sidecar_is_an_init_container_that_goes_on() -> None:
     """It starts before the containers of the pod and is stopped after them."""
     spec = pod()["spec"]
@@ -142,7 +170,8 @@ def test_changed_policy_rolls_the_pods_unless_it_is_picked_up_live() -> None:
 @pytest.mark.parametrize("name", [name for name in GOOD if "by a Secret" not in name])
 def test_url_of_the_store_is_one_that_holdfast_reads(name: str) -> None:
     """Whichever topology it is; no password is in it."""
-    (variable,) = charts.container_of(pod(**GOOD[name]))["env"]
+    variable, *_ = charts.container_of(pod(**GOOD[name]))["env"]
+    assert variable["name"] == "HOLDFAST_STORE"
     if not variable["value"].startswith("sqlite:///"):
         assert parse(variable["value"]).credentials.password is None
 

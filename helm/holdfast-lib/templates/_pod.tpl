@@ -15,6 +15,9 @@ leave the choice to their users place "holdfast.sidecar.init" in the one list an
     {{- include "holdfast.arguments" . | nindent 4 }}
   env:
     {{- include "holdfast.store.env" . | nindent 4 }}
+    {{- with include "holdfast.tracing.env" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
   ports:
     - {name: holdfast-health, containerPort: {{ $v.ports.health }}, protocol: TCP}
   startupProbe:

@@ -12,6 +12,9 @@
     {{- else }}
     {{- include "holdfast.store.env" . | nindent 4 }}
     {{- end }}
+    {{- with include "holdfast.tracing.env" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
   ports:
     - {name: api, containerPort: {{ $c.port }}, protocol: TCP}
   startupProbe:
