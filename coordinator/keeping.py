@@ -357,11 +357,11 @@ class Keeping:
         if standing is None or standing.owner not in {"", self._means.owner}:
             self._lost = True
             return
-        self._version = standing.version
+        self._version, known = standing.version, self.run
         self.run = self._stored = decode_run(standing.record)
         self._look_at, self._flush_at = 0.0, None
-        if self.run.step is not None and self.run.step.whole:
-            self._whole_at = asyncio.get_running_loop().time()  # a gateway's result was the last one
+        if self.run.posted > known.posted:
+            self._whole_at = asyncio.get_running_loop().time()
         self._wake.set()
 
     async def _reread(self) -> bool:

@@ -157,6 +157,13 @@ class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.steps[-1] if self.steps else None
 
     @property
+    def posted(self) -> int:
+        """How many of its calls have a result that a gateway posted."""
+        return sum(
+            call.given is not None and call.given.source == "posted" for step in self.steps for call in step.calls
+        )
+
+    @property
     def over(self) -> bool:
         """Whether the run has ended, as far as we know."""
         return self.status in ENDED or self.ended_ms > 0
