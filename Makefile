@@ -75,6 +75,10 @@ bench: $(STAMPS)/dev ## Measure: direct, nginx, a bare aiohttp proxy, Holdfast; 
 	@$(BIN)/python -m evaluation.bench
 	@$(BIN)/python -m evaluation.bench.coordinator
 
+.PHONY: dashboard
+dashboard: $(STAMPS)/dev ## The Grafana dashboard as a picture, from a real scrape: two minutes, and Debian's prometheus
+	@$(BIN)/python -m evaluation.dashboard --svg build/dashboard.svg
+
 .PHONY: nightly
 nightly: $(STAMPS)/dev ## The image, the charts, and the searches for bad histories, LONGER=20 times as long as in make test
 	@if command -v buildah >/dev/null && command -v mmdebstrap >/dev/null; then \

@@ -73,6 +73,8 @@ EXCUSED = {
     "evaluation/bench/shape.py": "one request: tests/evaluation/bench/test_closed_loop.py",
     "evaluation/bench/startup.py": "run against processes: tests/evaluation/bench/test_systems.py",
     "evaluation/checks.py": "one struct, which tests/evaluation/test_demo.py and test_agent_run.py fill",
+    "evaluation/dashboard/load.py": "run whole by tests/evaluation/dashboard/test_picture.py",
+    "evaluation/dashboard/world.py": "run whole by tests/evaluation/dashboard/test_picture.py",
     "evaluation/rollout/replicas.py": "processes, run whole by tests/evaluation/rollout/test_restart.py",
     "evaluation/report/findings.py": "shapes, which tests/evaluation/report/test_reporting.py fills and reads back",
     "evaluation/triage/account.py": "shapes, which tests/cli/test_triage.py lays beside docs/triage.md",
