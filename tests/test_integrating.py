@@ -19,15 +19,16 @@ from click.testing import CliRunner
 from openai.types.chat import ChatCompletionMessage
 
 from cli.inject import inject
-from evaluation.address import Address, unused_address
 from tests.coordinator.processes import Process, get
 from tests.proxy.processes import Proxy, until
+from tests.redis_server import held_port
 from tests.tracked import ROOT
 
 pytestmark = pytest.mark.xdist_group("integrating")  # one sidecar and its tools for all of them
 
 PAGE = (ROOT / "docs/integrating.md").read_text()
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+ANNOUNCED = re.compile(r"^tools simulator on (http://\S+),", re.MULTILINE)
 NOT_HERE = "# needs openai-agents\n"
 """What our locks do not bring is only read, not run."""
 
@@ -49,30 +50,28 @@ TICKET = {"user_id": "u_1", "subject": "printer on fire"}
 class Agent:
     """The page's module, and the tools that it ends up at."""
 
-    def __init__(self, tools: Address, module: dict[str, Any]) -> None:
+    def __init__(self, tools: str, module: dict[str, Any]) -> None:
         self._tools = tools
         self.module = module
 
     def effects(self, run_id: str) -> int:
         """Return how often the tools acted for a run."""
-        return len(get(f"{self._tools.url}/_tools/audit?settled=true&run_id={run_id}")["entries"])
+        return len(get(f"{self._tools}/_tools/audit?settled=true&run_id={run_id}")["entries"])
 
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
     """The snippets as one module, whose tools are behind a sidecar with as little of policies as there can be."""
     folder = tmp_path_factory.mktemp("integrating")
-    (folder / "script.yaml").write_text(SCRIPT)
+    script = str(folder / "script.yaml")
+    Path(script).write_text(SCRIPT)
     (folder / "policies").mkdir()
     (folder / "policies/all.yaml").write_text(POLICIES)
-    tools = unused_address()
     with contextlib.ExitStack() as stack:
-        simulator = Process(
-            folder, "tools", ["simulate", "tools", "--listen", str(tools), "--script", f"{folder}/script.yaml"]
-        )
+        simulator = Process(folder, "tools", ["simulate", "tools", "--listen", "127.0.0.1:0", "--script", script])
         stack.callback(simulator.end)
-        until(lambda: "simulator on" in simulator.said(), "the tools")
-        proxy = Proxy(folder / "proxy", "--policies", str(folder / "policies"), "--upstream", tools.url)
+        tools = until(lambda: ANNOUNCED.search(simulator.said()), "the tools")[1]
+        proxy = Proxy(folder / "proxy", "--policies", str(folder / "policies"), "--upstream", tools)
         stack.callback(proxy.kill)
         module: dict[str, Any] = {}
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -131,11 +130,12 @@ def test_sidecar_that_is_away_is_asked_until_the_time_is_over(
     agent: Agent, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows what became of the call: it may have gone out before."""
-    nowhere = unused_address().url
-    monkeypatch.setitem(agent.module, "TOOLS_URL", nowhere)
-    with agent.module["httpx"].Client(base_url=nowhere) as client:
-        monkeypatch.setitem(agent.module, "http", client)
-        told = call(agent, how, "create_ticket", TICKET, "run_away", "call_1", seconds=0.2)
+    with held_port() as nobody:
+        nowhere = f"http://127.0.0.1:{nobody}"
+        monkeypatch.setitem(agent.module, "TOOLS_URL", nowhere)
+        with agent.module["httpx"].Client(base_url=nowhere) as client:
+            monkeypatch.setitem(agent.module, "http", client)
+            told = call(agent, how, "create_ticket", TICKET, "run_away", "call_1", seconds=0.2)
     assert told["error"]["do_not_repeat"] is True
 
 
