@@ -27,11 +27,15 @@ CLOSE_S = 2.0
 class Outlet(SpanProcessor):
     """Takes ended spans. `dropped` and `away` are told of what the collector did not get."""
 
-    def __init__(self, exporter: SpanExporter, dropped: Dropped, away: Away, *, gather_s: float = GATHER_S) -> None:
+    def __init__(
+        self, exporter: SpanExporter, dropped: Dropped, away: Away, *, gather_s: float = GATHER_S,
+        close_s: float = CLOSE_S,
+    ) -> None:  # fmt: skip
         self._exporter = exporter
         self._dropped = dropped
         self._away = away
         self._gather_s = gather_s
+        self._close_s = close_s
         self._waiting: deque[ReadableSpan] = deque()
         self._some = threading.Event()
         self._closing = threading.Event()
@@ -54,12 +58,12 @@ class Outlet(SpanProcessor):
             self._some.set()
 
     def shutdown(self) -> None:
-        """Send what waits, for as long as `CLOSE_S`; what is left then is dropped."""
+        """Send what waits, for as long as `close_s`; what is left then is dropped."""
         if self._closing.is_set():
             return
         self._closing.set()
         self._some.set()
-        self._thread.join(CLOSE_S)
+        self._thread.join(self._close_s)
         self._exporter.shutdown()  # which also ends an exporter's waiting for its next try
         if self._waiting:
             self._dropped("stopped", len(self._waiting))
@@ -73,11 +77,11 @@ class Outlet(SpanProcessor):
             self._some.wait()
             self._closing.wait(self._gather_s)
             self._some.clear()
-            until = time.monotonic() + CLOSE_S if self._closing.is_set() else None
+            until = time.monotonic() + self._close_s if self._closing.is_set() else None
             while self._waiting and (until is None or time.monotonic() < until):
                 self._send([self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))])
                 if until is None and self._closing.is_set():
-                    until = time.monotonic() + CLOSE_S
+                    until = time.monotonic() + self._close_s
             if self._closing.is_set():
                 return
 

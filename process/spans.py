@@ -11,8 +11,7 @@ from importlib import metadata
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -54,12 +53,11 @@ class OtelSpan:
 
 
 class OtelTracing:
-    """See `process.tracing.Tracing`. `exporter` is called from one thread, which is not the caller's."""
+    """See `process.tracing.Tracing`. Spans leave by `outlet`."""
 
-    def __init__(self, service: str, exporter: SpanExporter, dropped: Dropped, away: Away) -> None:
-        self._outlet = Outlet(exporter, dropped, away)
+    def __init__(self, service: str, outlet: SpanProcessor) -> None:
         self._provider = TracerProvider(resource=_resource(service), shutdown_on_exit=False)
-        self._provider.add_span_processor(self._outlet)
+        self._provider.add_span_processor(outlet)
         self._tracer = self._provider.get_tracer("holdfast")
 
     def begin(
@@ -79,7 +77,7 @@ class OtelTracing:
 def to_collector(service: str, dropped: Dropped, away: Away) -> OtelTracing:
     """Return tracing whose spans go to a collector by OTLP over HTTP."""
     _hush()
-    return OtelTracing(service, OTLPSpanExporter(), dropped, away)
+    return OtelTracing(service, Outlet(OTLPSpanExporter(), dropped, away))
 
 
 def _named(parent: str) -> SpanContext:

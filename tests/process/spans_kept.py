@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from process.outlet import Outlet
 from process.spans import OtelTracing
+
+PATIENCE_S = 60.0
+"""How long a busy machine may take to send what waits. Only a test that fails waits for as long."""
 
 
 class Kept(SpanExporter):
@@ -26,7 +30,7 @@ class Kept(SpanExporter):
         """Keep them."""
         if not self.taking.is_set():
             self.held.set()
-        assert self.taking.wait(60), "the test never let it go on"
+        assert self.taking.wait(PATIENCE_S), "the test never let it go on"
         if self.failing:
             return SpanExportResult.FAILURE
         self.spans += spans
@@ -43,9 +47,11 @@ class KeptTracing(OtelTracing):
         self.kept = Kept()
         self.dropped: list[tuple[str, int]] = []
         self.away: list[str] = []
-        super().__init__(
-            "holdfast-test", self.kept, lambda why, spans: self.dropped.append((why, spans)), self.away.append
-        )
+        outlet = Outlet(
+            self.kept, lambda why, spans: self.dropped.append((why, spans)), self.away.append, gather_s=0,
+            close_s=PATIENCE_S,
+        )  # fmt: skip
+        super().__init__("holdfast-test", outlet)
 
     def spans(self) -> list[ReadableSpan]:
         """Return everything, in the order of its end."""

@@ -9,19 +9,18 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from process import outlet
 from process.outlet import QUEUE_MAX, Outlet
-from tests.process.spans_kept import Kept
+from tests.process.spans_kept import PATIENCE_S, Kept
 
 
 class Bench:
     """An outlet that gathers for no time, and what it told."""
 
-    def __init__(self) -> None:
+    def __init__(self, close_s: float = PATIENCE_S) -> None:
         self.kept = Kept()
         self.dropped: Counter[str] = Counter()
         self.away: list[str] = []
-        self.outlet = Outlet(self.kept, self._drop, self.away.append, gather_s=0)
+        self.outlet = Outlet(self.kept, self._drop, self.away.append, gather_s=0, close_s=close_s)
         self._provider = TracerProvider(shutdown_on_exit=False)
         self._provider.add_span_processor(self.outlet)
         self._tracer = self._provider.get_tracer("test")
@@ -37,7 +36,7 @@ class Bench:
 
 def until(probe: Callable[[], bool]) -> None:
     """Wait for the outlet's thread."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not probe():
         assert time.monotonic() < deadline
         time.sleep(0.001)  # another thread, which has nobody to tell
@@ -60,7 +59,7 @@ def test_collector_that_takes_nothing_holds_nobody_up_and_the_rest_is_counted() 
     bench = Bench()
     bench.kept.taking.clear()
     bench.spans(1)
-    assert bench.kept.held.wait(60)
+    assert bench.kept.held.wait(PATIENCE_S)
     bench.spans(QUEUE_MAX + 10)  # returns, though nothing leaves
     assert bench.dropped == {"full": 10}
     bench.kept.taking.set()
@@ -100,13 +99,12 @@ def test_exporter_that_raises_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     bench.outlet.shutdown()
 
 
-def test_end_does_not_wait_for_a_collector_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_does_not_wait_for_a_collector_for_long() -> None:
     """What is left when its time is over is dropped, and counted."""
-    monkeypatch.setattr(outlet, "CLOSE_S", 0.05)
-    bench = Bench()
+    bench = Bench(close_s=0.05)
     bench.kept.taking.clear()
     bench.spans(1)
-    assert bench.kept.held.wait(60)
+    assert bench.kept.held.wait(PATIENCE_S)
     bench.spans(3)
     bench.outlet.shutdown()
     assert bench.dropped == {"stopped": 3}
