@@ -43,8 +43,8 @@ class Replica:
 
     @property
     def up(self) -> bool:
-        """Whether it is to be there: started, or being started, and not being taken down."""
-        return self._wanted
+        """Whether it is there: ready, and not being taken down. What is being started is somebody's work already."""
+        return self._wanted and not self._starting
 
     @property
     def pid(self) -> int | None:
@@ -90,7 +90,7 @@ class Replica:
 
     def kill(self) -> None:
         """Take it down at once."""
-        self._wanted = False
+        self._wanted = self._starting = False
         if self._child is not None:
             self._child.kill()
             self._before_s += self._child.cpu_s
@@ -99,6 +99,4 @@ class Replica:
 
     def death(self) -> str | None:
         """Return how it has ended by itself, if it has since it was ready."""
-        if self._child is None or self._starting or not self._wanted:
-            return None
-        return self._child.death()
+        return self._child.death() if self.up and self._child is not None else None

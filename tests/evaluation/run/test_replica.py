@@ -80,6 +80,20 @@ async def test_death_of_its_own_is_told_and_one_that_was_meant_is_not(tmp_path: 
     assert made.death() is None
 
 
+async def test_replica_that_is_being_started_is_not_up(tmp_path: Path) -> None:
+    """Whoever starts it has it in hand: it is neither to be taken down nor to be started by anybody else."""
+    made = replica(tmp_path, "import signal; signal.pause()")
+    starting = asyncio.create_task(made.start())
+    while made.pid is None:  # noqa: ASYNC110  # it is the next thing that happens
+        await asyncio.sleep(0)
+    assert not made.up
+    assert made.death() is None
+    (tmp_path / "ready").write_text(str(made.pid))
+    await starting
+    assert states(made) == (True, made.pid)
+    made.kill()
+
+
 async def test_start_is_insisted_on_as_a_supervisor_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What dies before it is ready is started again, and given up with its last words when that goes on."""
     monkeypatch.setattr(evaluation.run.replica, "BACK_OFF_S", 0)
