@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.evaluate import evaluate
+from cli.evaluate import PACE, evaluate
 from evaluation.replay.plan import read_plan
 from evaluation.replay.records import folder, write_plan
 from evaluation.replay.trace import write_trace
@@ -58,7 +58,7 @@ def test_files_that_cannot_be_used_are_told_by_what_is_wrong(tmp_path: Path) -> 
 def test_folder_of_another_replay_is_a_conflict(tmp_path: Path) -> None:
     """It is left as it is; which field differs is told."""
     shares = shares_of(workload(Shape(seed=1), 50), ["staging"])
-    plan = make_plan(shares, read_plan(), seed=1, pace=4, variants=("A",), pair=False)
+    plan = make_plan(shares, read_plan(), seed=1, pace=PACE, variants=("A",), pair=False)
     write_plan(tmp_path, plan)
     asked = ("--turns", "50", "--environments", "staging", "--variants", "A", "--out", str(tmp_path))
     ended = run(*asked)
@@ -72,7 +72,7 @@ def test_folder_of_another_replay_is_a_conflict(tmp_path: Path) -> None:
 def done(out: Path, turns: Sequence[Turn]) -> Path:
     """Write the results of a replay of B in staging in which everything went right."""
     shares = shares_of(turns, ["staging"])
-    plan = make_plan(shares, read_plan(), seed=1, pace=4, variants=("B",), pair=False)
+    plan = make_plan(shares, read_plan(), seed=1, pace=PACE, variants=("B",), pair=False)
     return write_results(out, plan, shares, {folder("staging", "B"): perfect(shares["staging"])})
 
 
