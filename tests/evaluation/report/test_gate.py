@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from evaluation.replay.intervals import wilson
+from evaluation.replay.workload import Shape, workload
 from evaluation.report.figures import KNOWN, Figure
 from evaluation.report.gate import BUILT_IN, Decision, Gate, Line, decide, passed, read_gate
+from evaluation.report.share import share_of
 from evaluation.scripts import BadScript
+from tests.tracked import ROOT
 
 SHIPPED = read_gate()
 
@@ -157,6 +162,18 @@ def test_gate_that_cannot_be_used_is_refused(tmp_path: Path, text: str, says: st
     with pytest.raises(BadScript, match=says) as refused:
         read_gate(path)
     assert str(refused.value).startswith(str(path))
+
+
+def test_documented_bounds_are_those_of_nothing_seen() -> None:
+    """As many conversations as are documented bound a rate as is documented; those of 1,000 turns are counted anew."""
+    row = re.compile(r"^\| ([\d,]+)(?:: the whole budget)? \| ([\d,]+) \| ([\d.]+) \|$", re.MULTILINE)
+    rows = [
+        tuple(float(cell.replace(",", "")) for cell in cells)
+        for cells in row.findall((ROOT / "docs/evaluation.md").read_text())
+    ]
+    assert [turns for turns, _, _ in rows] == [1_000, 25_000, 50_000, 100_000]
+    assert all(wilson(0, int(trials), 0.9).high * 10_000 == pytest.approx(bound, rel=0.05) for _, trials, bound in rows)
+    assert share_of(workload(Shape(seed=1), 1_000)).writing_threads == pytest.approx(rows[0][1], rel=0.05)
 
 
 def test_gate_is_read_as_it_is_written(tmp_path: Path) -> None:
