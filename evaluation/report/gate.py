@@ -66,10 +66,12 @@ class Held(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """Whether a variant ships. `decided` are the lines that decided: those missed, else those open, else none."""
+    """Whether a variant ships: in all environments together, and in each by itself. `decided` are the lines that
+    decided: those missed, else those open, else none."""
 
     variant: str
     verdict: Verdict
+    environments: dict[str, Verdict]
     decided: tuple[Held, ...]
     held: tuple[Held, ...]
 
@@ -92,14 +94,20 @@ def decide(gate: Gate, variant: str, measured: Iterable[tuple[str, Callable[[str
     held = tuple(_held(line, environment, figure) for environment, figure in measured for line in gate.lines)
     missed = tuple(one for one in held if one.standing == "missed")
     opened = tuple(one for one in held if one.standing == "open")
-    verdict: Verdict = "do not ship" if missed else "cannot tell" if opened or not held else "ship"
-    return Decision(variant, verdict, missed or opened, held)
+    names = dict.fromkeys(one.environment for one in held)
+    environments = {name: _verdict([one for one in held if one.environment == name]) for name in names}
+    return Decision(variant, _verdict(held), environments, missed or opened, held)
 
 
 def passed(gate: Gate, decisions: Sequence[Decision]) -> bool:
     """Say whether all that is to be shipped may be. Where no candidate was replayed, all variants are candidates."""
     candidates = [one for one in decisions if one.variant in gate.candidates] or decisions
     return bool(candidates) and all(one.verdict == "ship" for one in candidates)
+
+
+def _verdict(held: Sequence[Held]) -> Verdict:
+    standings = {one.standing for one in held}
+    return "do not ship" if "missed" in standings else "ship" if standings == {"met"} else "cannot tell"
 
 
 def _held(line: Line, environment: str, figure: Callable[[str, float], Figure]) -> Held:

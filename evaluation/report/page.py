@@ -62,7 +62,15 @@ def _verdict(decision: Decision, candidate: bool) -> str:
     kind = decision.verdict.replace(" ", "-")
     return (
         f"<li{' class=' + chr(34) + 'candidate' + chr(34) if candidate else ''}><b>{escape(decision.variant)}: "
-        f'<span class="{kind}">{decision.verdict}</span></b>{escape(why)}</li>'
+        f'<span class="{kind}">{decision.verdict}</span></b>{_alone(decision)}{escape(why)}</li>'
+    )
+
+
+def _alone(decision: Decision) -> str:
+    """Return where the verdict would be another one."""
+    others = [(name, told) for name, told in decision.environments.items() if told != decision.verdict]
+    return "".join(
+        f'<p>{escape(name)} alone: <span class="{told.replace(" ", "-")}">{told}</span></p>' for name, told in others
     )
 
 

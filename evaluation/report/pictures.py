@@ -12,7 +12,7 @@ from evaluation.report.findings import Findings, Replay
 from evaluation.report.gate import Gate
 from evaluation.report.measured import OURS
 from evaluation.report.plots import Mark, Plot, Row, dot_sign, dots, part_sign, stacks
-from evaluation.report.tables import cell
+from evaluation.report.tables import WHOLE_FROM, cell
 
 
 class Picture(Struct, frozen=True):
@@ -127,7 +127,8 @@ def _parts(
 
 def _bar(one: Replay, parts: Mapping[str, float]) -> Row:
     marks = tuple(Mark(value, series=place) for place, value in enumerate(parts.values()))
-    return Row(one.environment, one.variant, marks, f"{sum(parts.values()):,.1f}")
+    total = sum(parts.values())
+    return Row(one.environment, one.variant, marks, f"{total:,.{0 if total >= WHOLE_FROM else 1}f}")
 
 
 def _lost(findings: Findings) -> Picture:

@@ -79,7 +79,11 @@ def verdicts(findings: Findings) -> Table:
 
 
 def reasons(decision: Decision) -> Iterator[str]:
-    """Yield what decided, a line for each; one for all of an environment in which nothing was measured."""
+    """Yield where the verdict would be another one, then what decided, a line for each; and one for all of an
+    environment in which nothing was measured."""
+    for environment, verdict in decision.environments.items():
+        if verdict != decision.verdict:
+            yield f"{environment} alone: {verdict}"
     for environment, lines in groupby(decision.decided, key=lambda held: held.environment):
         held = list(lines)
         if any(one.figure.method for one in held):

@@ -38,6 +38,7 @@ def test_what_meets_every_line_ships() -> None:
     decision = decide(SHIPPED, "E", [("staging", figures()), ("pre-prod", figures())])
     assert (decision.verdict, decision.decided) == ("ship", ())
     assert len(decision.held) == 2 * len(SHIPPED.lines)
+    assert decision.environments == {"staging": "ship", "pre-prod": "ship"}
 
 
 @pytest.mark.parametrize("line", SHIPPED.lines, ids=lambda line: line.figure)
@@ -47,6 +48,7 @@ def test_each_line_stops_what_is_beyond_its_bound(line: Line) -> None:
     decision = decide(SHIPPED, "E", [("staging", figures()), ("pre-prod", figures(**{line.figure: beyond}))])
     assert decision.verdict == "do not ship"
     assert [(held.line, held.environment) for held in decision.decided] == [(line, "pre-prod")]
+    assert decision.environments == {"staging": "ship", "pre-prod": "do not ship"}
 
 
 @pytest.mark.parametrize("line", SHIPPED.lines, ids=lambda line: line.figure)
@@ -118,7 +120,7 @@ def test_missed_line_decides_over_an_open_one() -> None:
 
 def decision(variant: str, verdict: str) -> Decision:
     """Return a decision."""
-    return Decision(variant, verdict, (), ())  # type: ignore[arg-type]
+    return Decision(variant, verdict, {}, (), ())  # type: ignore[arg-type]
 
 
 def test_candidates_decide_whether_the_gate_is_passed() -> None:

@@ -61,6 +61,7 @@ def test_verdicts_stand_first(tree: ET.Element) -> None:
     assert verdicts is not None
     told = [text_of(item) for item in verdicts]
     assert told[0].startswith("A: do not ship")
+    assert "pre-prod alone: cannot tell" in told[0]
     assert "repeated keys" in told[0]
     assert told[3].startswith("E: cannot tell")
     assert told[3].endswith("more")

@@ -84,6 +84,7 @@ def test_verdicts_name_the_lines_that_decided(findings: Findings) -> None:
     found = tables.verdicts(findings)
     told = {row[0]: row[1:] for row in found.rows}
     assert told["A"][0] == "do not ship"
+    assert told["A"][1].splitlines()[0] == "pre-prod alone: cannot tell"
     assert "staging: repeated_keys 1, at most 0" in told["A"][1].splitlines()
     assert told["E"][0] == "cannot tell"
     assert told["E"][1].splitlines()[-1] == "pre-prod: nothing was measured"
