@@ -52,6 +52,7 @@ def given(policies: Path, *more: str) -> list[str]:
         (("--health", "127.0.0.1:http"), "HOST:PORT"),
         (("--grace", "-1s"), "-1s"),
         (("--log-level", "chatty"), "chatty"),
+        (("--tracing", "jaeger"), "jaeger"),
         (("--log-key-file", "/nowhere/key"), "/nowhere/key"),
         (("--encryption-key-file", "/nowhere/key"), "/nowhere/key"),
         (("--encryption-key-file", __file__), "it holds no key"),
@@ -71,6 +72,20 @@ def test_argument_without_sense_is_a_usage_error(
     assert (ended.returncode, ended.stdout) == (2, "")
     assert word in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_tracing_without_its_library_is_said_before_anything_is_begun(tmp_path: Path, policies: Path) -> None:
+    """With what to install; the other words of the flag are its own."""
+    broken = tmp_path / "broken" / "opentelemetry"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('not here', name='opentelemetry')\n")
+    command = [sys.executable, "-m", "cli.main", "proxy", *given(policies, "--tracing", "otlp")]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(broken.parent), str(ROOT)])}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=variables, timeout=120
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "Error: tracing needs OpenTelemetry (opentelemetry): install holdfast[otel]\n"
 
 
 def test_missing_arguments_are_named(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from ledger.key import Ref
 from ledger.store import Beat, StoreUnavailable, UnfitStore, Written
 from ledger.stores.redis import RedisStore
 from ledger.stores.redis_cluster import RedisClusterStore
+from ledger.stores.redis_fitness import LEDGER
 from tests.ledger.redis_bench import SHORT_MS
 from tests.ledger.store_bench import a_ref, a_write, eventually, put, there
 from tests.ledger.storm import Storm
 from tests.redis_server import START_S, any_server, held_port, system_server
-from tests.redis_topologies import Cluster, TcpServer, cluster, until
+from tests.redis_topologies import SLOTS, Cluster, TcpServer, cluster, until
 
 MINUTE = 60_000
 
@@ -224,7 +225,7 @@ async def test_primary_that_is_away_takes_its_own_scopes_with_it_and_no_others(n
 
 
 async def test_server_that_is_no_cluster_and_node_that_is_given_as_one_are_refused(nodes: Cluster) -> None:
-    """Each is told what to give instead."""
+    """Each is told what to give instead; and so is a cluster that may evict, or that only a newer version knows."""
     port = nodes.primaries[0].port
     with pytest.raises(UnfitStore, match=rf"is a node of a cluster: give redis\+cluster://127.0.0.1:{port}"):
         await RedisStore(f"redis://127.0.0.1:{port}").start()
@@ -235,6 +236,11 @@ async def test_server_that_is_no_cluster_and_node_that_is_given_as_one_are_refus
         await store.start()
     for primary in nodes.primaries:
         primary.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    schema = nodes.primaries[key_slot(LEDGER.key) // (SLOTS // len(nodes.primaries) + 1)]
+    schema.ask("SET", LEDGER.key, "2")  # only the node that has the key can tell
+    with pytest.raises(UnfitStore, match="has schema 2, this program knows 1"):
+        await store.start()
+    schema.ask("DEL", LEDGER.key)
     await store.start()
     await store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
