@@ -97,6 +97,8 @@ def evaluate(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from aiohttp import ClientError
+
     from evaluation.child import ChildDied
     from evaluation.run.matrix import Matrix, OtherPlan, enter, make_plan, shares_of
 
@@ -113,7 +115,7 @@ def evaluate(
             _run(Matrix(out, plan, shares, plan_of_faults, told))
     except OtherPlan as error:
         raise Conflict(str(error)) from None
-    except (ChildDied, OSError) as error:
+    except (ChildDied, ClientError, OSError) as error:
         raise Unreachable(f"{error}\nGo on with --resume once that is mended.") from error
     _report(out, gate, output)
 

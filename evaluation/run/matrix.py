@@ -71,12 +71,17 @@ class Matrix:
 
     async def run(self) -> None:
         """Replay what is not done yet. Raises `ChildDied`, `OSError` and `aiohttp.ClientError`."""
-        for environment in self._plan.environments:
-            turns = self._shares[environment]
-            for variant in self._plan.variants:
-                await self._variant(environment, variant, turns)
-            if self._plan.pair_turns:
-                await self._pair(environment, turns[: self._plan.pair_turns])
+        try:
+            for environment in self._plan.environments:
+                await self._environment(environment, self._shares[environment])
+        except BaseExceptionGroup as several:
+            raise first_of(several) from several
+
+    async def _environment(self, environment: str, turns: Sequence[Turn]) -> None:
+        for variant in self._plan.variants:
+            await self._variant(environment, variant, turns)
+        if self._plan.pair_turns:
+            await self._pair(environment, turns[: self._plan.pair_turns])
 
     async def _variant(self, environment: str, variant: str, turns: Sequence[Turn]) -> None:
         directory = self._directory / records.folder(environment, variant)
@@ -155,6 +160,12 @@ def enter(directory: Path, plan: Plan, shares: Mapping[str, Sequence[Turn]], *, 
     for environment, turns in shares.items():
         write_trace(directory / records.turns_file(environment), turns)
     records.write_plan(directory, plan)
+
+
+def first_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a group of tasks; what died first is what the others died of."""
+    first = several.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def shares_of(turns: Sequence[Turn], environments: Sequence[str]) -> dict[str, list[Turn]]:

@@ -13,7 +13,7 @@ from evaluation.replay.records import read_plan as read_replay_plan
 from evaluation.replay.trace import read_trace
 from evaluation.replay.turns import Turn
 from evaluation.replay.workload import Shape, workload
-from evaluation.run.matrix import Matrix, OtherPlan, Progress, enter, make_plan, shares_of
+from evaluation.run.matrix import Matrix, OtherPlan, Progress, enter, first_of, make_plan, shares_of
 
 FAULTS = read_plan()
 TURNS = workload(Shape(seed=1), 100)
@@ -63,6 +63,13 @@ def test_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OtherPlan, match="not empty"):
         enter(tmp_path, plan, shares, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_first_error_of_tasks_is_the_one_that_is_told() -> None:
+    """However deep the groups are."""
+    first = OSError("first")
+    group = ExceptionGroup("", [ExceptionGroup("", [first, ValueError()]), KeyError()])
+    assert first_of(group) is first
 
 
 def test_environments_without_turns_are_refused() -> None:

@@ -104,22 +104,45 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_interrupted_replay_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """All that it has started has ended when it has, and the folder can be gone on with."""
+async def begun(out: Path) -> tuple[asyncio.subprocess.Process, set[int]]:
+    """Start the command on a long replay; return it, and what it has started, once turns have ended."""
     any_server()
-    command = ["-m", "cli.main", "evaluate", "--turns", "2000", "--out", str(tmp_path / "out"), "--variants", "E"]
+    command = ["-m", "cli.main", "evaluate", "--turns", "2000", "--out", str(out), "--variants", "E"]
     running = await asyncio.create_subprocess_exec(
         sys.executable, *command, env=rooms_environment(), stderr=asyncio.subprocess.PIPE
     )
-    outcomes = tmp_path / "out" / folder("staging", "E") / OUTCOMES
+    outcomes = out / folder("staging", "E") / OUTCOMES
     async with asyncio.timeout(120):
         while not (outcomes.exists() and descendants(running.pid)):  # noqa: ASYNC110  # files tell nobody
             await asyncio.sleep(0.05)
     started = descendants(running.pid)
     assert len(started) >= 9
-    running.send_signal(number)
+    return running, started
+
+
+async def ended(running: asyncio.subprocess.Process, started: set[int]) -> str:
+    """Wait for the command, see that nothing of what it has started is left, and return what it said."""
     _, told = await asyncio.wait_for(running.communicate(), 60)
-    assert running.returncode == 1, told
     assert not [pid for pid in started if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110  # no file, a process
-    assert not is_done(outcomes.parent)
+    return told.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted_replay_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """All that it has started has ended when it has, and the folder can be gone on with."""
+    running, started = await begun(tmp_path / "out")
+    running.send_signal(number)
+    told = await ended(running, started)
+    assert running.returncode == 1, told
+    assert not is_done(tmp_path / "out" / folder("staging", "E"))
+
+
+async def test_replay_whose_simulator_dies_is_given_up(tmp_path: Path) -> None:
+    """Nothing that it would go on to record were true; the error says who died, and that it can be gone on with."""
+    running, started = await begun(tmp_path / "out")
+    (api,) = (pid for pid in started if b"assistants" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    os.kill(api, signal.SIGKILL)
+    told = await ended(running, started)
+    assert running.returncode == 5, told
+    assert "--resume" in told
+    assert "Traceback" not in told
