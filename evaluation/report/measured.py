@@ -33,7 +33,7 @@ class Calm(Struct, frozen=True):
 
 class Measured:
     """One variant in one environment. `times` are those of its turns, `base` those of the variant without a proxy, and
-    `calm` is the latency pair, which is about variants that have a `proxy`."""
+    `calm` is the latency pair, which says something of variants that have a `proxy`."""
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class _Environment:
                 times=base if base and variant == PAIR[0] else self._times(one.timed, plan.seed),
                 seed=plan.seed,
                 base=base,
-                calm=None if variant in WITHOUT_PROXY else self.calm,
+                calm=self.calm,
                 proxy=variant not in WITHOUT_PROXY,
             )
             for variant, one in counted.items()

@@ -72,6 +72,15 @@ def test_loss_is_silent_where_a_result_was_told(results: dict[Identity, int] | N
     assert (found["lost"], found["missing"], found.get("missing_silently", 0)) == (1, 1, silently)
 
 
+@pytest.mark.parametrize(("times", "suppressed", "missing"), [(2, 0, 0), (1, 1, 0), (0, 0, 2)])
+def test_repeat_that_was_meant_is_suppressed_where_its_like_is_there(times: int, suppressed: int, missing: int) -> None:
+    """Where nothing of the kind is there, both are missing."""
+    share = share_of([turn("a", "x"), turn("b", "x", "meant-again")])
+    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    attribute(sums, share, {X: times}, share.plan, None, {})
+    assert (sums["suppressed"].total(), sums["missing"].total()) == (suppressed, missing)
+
+
 @given(st.dictionaries(st.sampled_from([X, Y, STRANGE]), st.integers(1, 6)))
 def test_every_effect_is_accounted_for(found: dict[Identity, int]) -> None:
     """The sums are those of the truth, and their parts make them up."""

@@ -122,6 +122,11 @@ def never_take(staged: Staged) -> None:
     staged.steps[0] = replace(staged.steps[0], taken_at=None, attempts=2, without_id=1)
 
 
+def take_late(staged: Staged) -> None:
+    """A step's outputs are taken in time, at the third attempt."""
+    staged.steps[0] = replace(staged.steps[0], attempts=3)
+
+
 def leave_open(staged: Staged) -> None:
     """A turn does not end."""
     staged.outcomes[0] = replace(staged.outcomes[0], ended_at=None, status="open")
@@ -158,6 +163,7 @@ GONE = {"observed": -1, "lost": 1, "calls": -1}
         (tell_unknown, {"unknown": 1}),
         (stall, {"unstalled": -1}),
         (never_take, {**TWO, "unstalled": -1, "taken": -1, "without_id": 1}),
+        (take_late, {"attempts": 2, "one_attempt": -1, "more_attempts": 1}),
         (leave_open, {"terminal": -1, "completed": -1}),
         (end_late, {"terminal": -1}),
         (fail, {"completed": -1}),
