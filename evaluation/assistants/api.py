@@ -312,8 +312,8 @@ def _check_version(request: web.Request) -> None:
 def _fail(request: web.Request, status: int) -> web.Response:
     """Answer 503, or (for 0) not at all."""
     if status == 0:
-        assert request.transport is not None
-        request.transport.abort()
+        if request.transport is not None:  # else the caller was faster
+            request.transport.abort()
         return web.Response(status=500)
     raise Refusal(status, "The server is overloaded or not ready yet.", "server_error")
 

@@ -26,8 +26,8 @@ from evaluation.variants.turns import NotStarted, Remembered, Started
 
 KEEP_S = 15 * 60
 """The seed's 15 minutes."""
-PENDING_S = 30
-"""A turn whose process died half way may be begun by another after this."""
+PENDING_S = 10
+"""A turn whose process died half way may be begun by another after this; to begin one takes a tenth of a second."""
 OTHERS_S = 5.0
 LOOK_S = 0.1
 CONNECTIONS_MAX = 16

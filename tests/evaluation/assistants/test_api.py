@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
-from evaluation.assistants.api import Api
+from evaluation.assistants.api import Api, _fail
 from evaluation.assistants.script import Fate, PlannedCall, Rates, Script
 from evaluation.scripts import Range
 
@@ -197,3 +197,10 @@ async def test_runs_that_wait_for_outputs_are_listed_across_threads() -> None:
             assert answer.status == 200
         async with client.get("/_simulator/waiting") as answer:
             assert (await answer.json())["data"] == []
+
+
+def test_caller_that_hung_up_before_its_connection_was_to_be_cut_breaks_nothing() -> None:
+    """There is nothing left to cut."""
+    request = make_mocked_request("POST", "/threads")
+    request.protocol.transport = None
+    assert _fail(request, 0).status == 500

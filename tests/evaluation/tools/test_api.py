@@ -9,8 +9,11 @@ import signal
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from evaluation.tools.api import _response
 from evaluation.tools.audit import effects_in
+from evaluation.tools.work import Told
 from tests.evaluation.conftest import ToolsFactory
 from tests.evaluation.tools.conftest import IDS, ServedFactory
 
@@ -136,3 +139,10 @@ async def test_request_may_say_what_befalls_it_only_where_the_script_allows_it(s
         audit = await tools.audit()
     assert (status, audit.arrivals) == (400, 1)
     assert "applied-then-cut" in answer["error"]
+
+
+def test_caller_that_hung_up_before_its_connection_was_to_be_cut_breaks_nothing() -> None:
+    """There is nothing left to cut."""
+    request = make_mocked_request("POST", "/tools/create_ticket")
+    request.protocol.transport = None
+    assert _response(request, Told(0)).status == 500
