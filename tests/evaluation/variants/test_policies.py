@@ -20,7 +20,10 @@ def test_policies_are_loaded_without_a_fault(tmp_path: Path, effect_keys: bool) 
     for tool in WRITES:
         assert found[tool].effect == "write"
         rules = found[tool].effect_key
-        assert (rules is not None and rules.window_ms == 22_500) == effect_keys
+        assert (rules is not None) == effect_keys
+        if rules is not None:
+            assert rules.window_ms == 22_500
+            assert len(rules.fields) == len(EFFECTS[tool]) + 1  # and the user
     assert {found[tool].effect for tool in READS} == {"read"}
 
 

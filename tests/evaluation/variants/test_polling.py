@@ -41,6 +41,17 @@ async def test_waiting_run_is_noticed_within_a_second() -> None:
 
 
 @in_virtual_time
+async def test_run_that_is_listed_again_while_its_calls_run_is_attended_to_once() -> None:
+    """It waits for as long as they take, and is in each listing meanwhile."""
+    world = World(tool=Tool(latency=Range(5, 5)))
+    async with at_work(world.polling()):
+        _, run_id = await world.run(["create_ticket"])
+        assert await world.ended(run_id) == "completed"
+        await until(30)
+    assert len(world.effects()) == len(world.api.submissions) == 1
+
+
+@in_virtual_time
 async def test_call_that_takes_longer_than_a_worker_waits_is_executed_again() -> None:
     """A time-out is taken for a failure: the first call still runs when the second is sent. That is the incident."""
     world = World(tool=SLOW)

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from evaluation.assistants.script import Rates
+from evaluation.assistants.script import Rates, Script
+from evaluation.scripts import Range
 from evaluation.variants.polling import OwnTurns
 from evaluation.variants.turns import NotStarted, Remembered, Started, Turns
 from tests.evaluation.variants.shared_twin import SharedTwin
@@ -47,12 +48,13 @@ async def test_turn_that_is_sent_to_two_instances_is_one_where_they_share(shared
 
 
 @in_virtual_time
-async def test_creation_whose_answer_was_lost_is_looked_for_before_it_is_made_again() -> None:
-    """The run carries the turn's name. (An empty thread too many harms nobody.)"""
+@pytest.mark.parametrize("steps", [[], [["create_ticket"]]])
+async def test_creation_whose_answer_was_lost_is_looked_for_before_it_is_made_again(steps: list[list[str]]) -> None:
+    """The run carries the turn's name, whether or not it has ended meanwhile."""
     world = World()
     thread = await world.agents.create_thread()
-    world.api._fate.script = world.api._fate.script.__class__(rates=Rates(create_applied_503=1.0))
-    told = await turns(world, shared=True).start(ask("a", ["create_ticket"], thread_id=str(thread)))
+    world.api._fate.script = Script(queue=Range(0, 0), think=Range(0, 0), rates=Rates(create_applied_503=1.0))
+    told = await turns(world, shared=True).start(ask("a", *steps, thread_id=str(thread)))
     assert isinstance(told, Started)
     assert [*world.api.life.runs] == [told.run_id]
 
