@@ -92,7 +92,8 @@ def _lines(findings: Findings) -> str:
     return (
         '<section><h2>The gate, line by line</h2><div class="wide"><table class="gate"><thead><tr>'
         f'<th scope="col" class="line">line</th><th scope="col" class="words">environment</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+        f'<tbody>{"".join(rows)}</tbody></table></div><p class="note">Intervals here reach as far as the line asks '
+        "for, to either side: at a confidence of 95 % they are narrower than the two-sided ones below.</p></section>"
     )
 
 
