@@ -64,7 +64,7 @@ chart: $(STAMPS)/dev ## Render the charts over the whole matrix, held against Ku
 
 .PHONY: check-system
 check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server, nginx and prometheus, and the wheel in an empty environment
-	@$(PYTEST) $(IN_PARALLEL) -m system
+	@$(PYTEST) $(IN_PARALLEL) -m "system and not history"
 
 .PHONY: check-wheel
 check-wheel: $(STAMPS)/dev ## The wheel installs and runs in an empty environment
@@ -80,13 +80,14 @@ dashboard: $(STAMPS)/dev ## The Grafana dashboard as a picture, from a real scra
 	@$(BIN)/python -m evaluation.dashboard --svg build/dashboard.svg
 
 .PHONY: nightly
-nightly: $(STAMPS)/dev ## The image, the charts, and the searches for bad histories, LONGER=20 times as long as in make test
+nightly: $(STAMPS)/dev ## The image, the charts, an upgrade under load, and the searches, LONGER=20 times as long as in make test
 	@if command -v buildah >/dev/null && command -v mmdebstrap >/dev/null; then \
 		$(MAKE) --no-print-directory image; \
 		if [ "$$(id -u)" = 0 ]; then tests/helm/read_only_root.sh $(IMAGE); \
 		else echo "not root: the image is not tried on a read-only root" >&2; fi; \
 	else echo "no buildah or no mmdebstrap here: the image is not built" >&2; fi
 	@$(MAKE) --no-print-directory chart
+	@$(PYTEST) -m history
 	@LONGER=$(LONGER) $(PYTEST) $(IN_PARALLEL) -m "hypothesis or search" --timeout 3600 -o faulthandler_timeout=3500
 
 .PHONY: format
