@@ -134,7 +134,9 @@ def report(directory: Path, gate: Path | None, output: str) -> None:
 
 
 def _gate(path: Path | None) -> None:
-    """Fail as click does for a gate that cannot be used, before hours are spent on what it is to decide."""
+    """Fail as click does for a gate that cannot be used, before hours are spent on what it is to decide. All that
+    reports is imported, too: it may be replaced meanwhile."""
+    from evaluation.report import reporting, text  # noqa: F401
     from evaluation.report.gate import BUILT_IN, read_gate
     from evaluation.scripts import BadScript
 
