@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from evaluation.variants.agents import Call, Seen
 from evaluation.variants.answers import Ended, bad_arguments, ended
-from evaluation.variants.exchange import Exchange
+from evaluation.variants.exchange import Exchange, NotSent
 from evaluation.variants.metrics import Metrics
+
+RECONNECT_S = 0.5
 
 
 class Patience(Struct, frozen=True):
@@ -67,7 +69,8 @@ class Workers:
         await self._exchange.close()
 
     async def _attempt(self, run: Seen, call: Call) -> Ended:
-        """Try once, under the ids of the call and a request id of its own."""
+        """Try once, under the ids of the call and a request id of its own. To connect is part of it: as long as nobody
+        listens nothing was sent, and whoever is being restarted is waited for within the attempt's time."""
         fields = {
             "Content-Type": "application/json", "X-Request-Id": f"req_{uuid.uuid4().hex}", "X-Run-Id": run.run_id,
             "X-Thread-Id": run.thread_id, "X-Tool-Call-Id": call.id, "X-Tenant-Id": run.marks.get("tenant", ""),
@@ -75,12 +78,17 @@ class Workers:
         }  # fmt: skip
         async with self._slots:
             self._metrics.attempts.inc()
-            told = await self._exchange.send(
-                "POST", f"{self._base}/tools/{quote(call.tool, safe='')}",
-                {name: value for name, value in fields.items() if value}, call.arguments.encode(),
-                within_s=self._patience.limit_s,
-            )  # fmt: skip
-        return ended(told)
+            loop = asyncio.get_running_loop()
+            until = loop.time() + self._patience.limit_s
+            while True:
+                told = await self._exchange.send(
+                    "POST", f"{self._base}/tools/{quote(call.tool, safe='')}",
+                    {name: value for name, value in fields.items() if value}, call.arguments.encode(),
+                    within_s=until - loop.time(),
+                )  # fmt: skip
+                if not isinstance(told, NotSent) or loop.time() + RECONNECT_S >= until:
+                    return ended(told)
+                await asyncio.sleep(RECONNECT_S)
 
 
 def _unfit(arguments: str) -> str | None:

@@ -94,6 +94,19 @@ async def test_tool_that_says_when_is_asked_again_then() -> None:
 
 
 @in_virtual_time
+async def test_tool_that_cannot_be_reached_is_waited_for_within_the_attempt() -> None:
+    """Nothing was sent: it is the same attempt, under the same request id, until its 10 s are over."""
+    refused = NotSent("refused")
+    tool = Tool(refused, refused, refused, DONE)
+    assert await tool.pool().call(RUN, CALL) == '{"id": 1}'
+    assert [round(at, 2) for at, *_ in tool.sent] == [0.0, 0.6, 1.2, 1.8]
+    assert len({fields["X-Request-Id"] for _, _, fields, _ in tool.sent}) == 1
+    gone = Tool(refused)
+    assert error(await gone.pool().call(RUN, CALL))["outcome"] == "unreachable"
+    assert len({fields["X-Request-Id"] for _, _, fields, _ in gone.sent}) == 3
+
+
+@in_virtual_time
 async def test_failure_that_is_an_answer_is_not_tried_again() -> None:
     """It is handed in as an error."""
     tool = Tool(Replied(500, {}, b"broken"))
