@@ -31,9 +31,10 @@ BASE_IMAGE ?=
 BASE_SUITE ?= bookworm
 IMAGE_VOLUMES := $(foreach place,$(wildcard /etc/pip.conf /etc/xdg/pip /etc/ssl/certs),--volume $(place):$(place):ro)
 
-# Tests import the checkout, never an installed copy; nothing outside decides how they run.
-export PYTHONDONTWRITEBYTECODE := 1
-unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS HOLDFAST_STORE HOLDFAST_UPSTREAM
+# Tests import the checkout, never an installed copy; nothing outside decides how they run. Hundreds of processes are
+# started: what one of them compiled, the next one reads, from beside the environment and not from among the sources.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME PYTEST_ADDOPTS HOLDFAST_STORE HOLDFAST_UPSTREAM
 
 ##@ Using it
 .PHONY: demo
