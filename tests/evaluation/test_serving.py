@@ -57,9 +57,10 @@ async def test_far_listener_answers_later_and_the_near_one_does_not(session: aio
     await started
     loop = asyncio.get_running_loop()
     begun = loop.time()
+    early = 0.005  # a timer may be a little
     async with session.get(f"{far.url}/"):
-        assert handled[0] - begun >= 0.05
-        assert loop.time() - handled[0] >= 0.05
+        assert handled[0] - begun >= 0.05 - early
+        assert loop.time() - handled[0] >= 0.05 - early
     async with session.get(f"{near.url}/") as response:
         assert response.status == 200
     serving.cancel()

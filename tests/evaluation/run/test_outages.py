@@ -38,8 +38,9 @@ async def test_outages_come_at_their_times_and_end() -> None:
     assert fleet.seen == [
         ("kill", "coordinator", 1), ("back", "coordinator", 1), ("stop", "store", 0), ("back", "store", 0),
     ]  # fmt: skip
-    assert fleet.times[0] >= begun_at + 0.1
-    assert fleet.times[1] >= begun_at + 0.2
+    rounded = 0.05  # a loop's timers may be a little early, and are not the clock that is asked
+    assert fleet.times[0] >= begun_at + 0.1 - rounded
+    assert fleet.times[1] >= begun_at + 0.2 - rounded
 
 
 async def test_what_is_down_is_left_alone() -> None:
