@@ -16,8 +16,8 @@ from evaluation.assistants.things import Run, RunStatus, Wanted
 from evaluation.scripts import BadScript, Range, chance, convert, load
 
 
-class Rates(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """How often each fault happens.
+class RunRates(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How often each fault befalls a run, as it is worked on, read and submitted to.
 
     regenerate, regenerate_step  a step's calls are asked for once more under new ids, in the same step or in a new one.
     stale_read        a run is shown as it was before its newest change.
@@ -26,8 +26,6 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     submit_applied_503, submit_applied_cut    outputs are taken, and the answer is a 503, or a closed connection.
     submit_refused_503, submit_refused_cut    the same without their being taken.
     create_applied_503  a thread, a message or a run is created, and the answer is a 503.
-    expire_early      a run expires after `Script.early` seconds.
-    webhook_lost, webhook_twice, webhook_late  a notification is never sent, sent twice, or overtaken by later ones.
     """
 
     regenerate: float = 0
@@ -40,6 +38,15 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     submit_refused_503: float = field(default=0, name="submitRefused503")
     submit_refused_cut: float = 0
     create_applied_503: float = field(default=0, name="createApplied503")
+
+
+class Rates(RunRates, frozen=True):
+    """How often each fault happens.
+
+    expire_early      a run expires after `Script.early` seconds.
+    webhook_lost, webhook_twice, webhook_late  a notification is never sent, sent twice, or overtaken by later ones.
+    """
+
     expire_early: float = 0
     webhook_lost: float = 0
     webhook_twice: float = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from evaluation.assistants.script import Rates
+from evaluation.assistants.script import Rates, RunRates
 from evaluation.assistants.script import Script as RunsScript
 from evaluation.assistants.things import ENDED
 from evaluation.replay.outages import Outages
@@ -44,21 +44,6 @@ class ToolFaults(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"
         return {name.replace("_", "-"): getattr(self, name) for name in self.__struct_fields__ if name not in times}
 
 
-class RunFaults(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """What befalls runs; see `evaluation.assistants.script.Rates`."""
-
-    regenerate: float = 0
-    regenerate_step: float = 0
-    stale_read: float = 0
-    slow_read: float = 0
-    fail_read: float = 0
-    submit_applied_503: float = field(default=0, name="submitApplied503")
-    submit_applied_cut: float = 0
-    submit_refused_503: float = field(default=0, name="submitRefused503")
-    submit_refused_cut: float = 0
-    create_applied_503: float = field(default=0, name="createApplied503")
-
-
 class WebhookFaults(Struct, frozen=True, forbid_unknown_fields=True):
     """What befalls notifications."""
 
@@ -72,7 +57,7 @@ class FaultsPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
     tools: ToolFaults
     seed: int = 0
-    runs: RunFaults = RunFaults()
+    runs: RunRates = RunRates()
     webhooks: WebhookFaults = WebhookFaults()
     outages: Outages = Outages()
 
@@ -113,7 +98,7 @@ def runs_script(plan: FaultsPlan) -> RunsScript:
     return RunsScript(seed=plan.seed, rates=Rates(**_rates(plan.runs), **webhooks), notify=notify)
 
 
-def _rates(part: RunFaults | WebhookFaults) -> dict[str, float]:
+def _rates(part: RunRates | WebhookFaults) -> dict[str, float]:
     return {name: getattr(part, name) for name in part.__struct_fields__}
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from evaluation.assistants.script import RunRates
 from evaluation.replay.outages import Outages
-from evaluation.replay.plan import FaultsPlan, RunFaults, ToolFaults, WebhookFaults
+from evaluation.replay.plan import FaultsPlan, ToolFaults, WebhookFaults
 from evaluation.replay.turns import Turn
 from evaluation.run.processes import System
 from evaluation.run.replaying import LEAD_S, staged, tended, wound_up
@@ -27,7 +28,7 @@ def calmed(faults: FaultsPlan) -> FaultsPlan:
     """Return a plan by which nothing goes wrong; the tools take as long as they do."""
     tools = faults.tools
     quiet = ToolFaults(tools.caller_limit, tools.near, tools.latency, tools.slowness)
-    return replace(faults, tools=quiet, runs=RunFaults(), webhooks=WebhookFaults(), outages=Outages())
+    return replace(faults, tools=quiet, runs=RunRates(), webhooks=WebhookFaults(), outages=Outages())
 
 
 def slices(turns: Sequence[Turn], pace: float) -> Iterator[tuple[float, list[Turn]]]:

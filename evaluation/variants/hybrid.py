@@ -37,7 +37,7 @@ from evaluation.variants.exchange import HttpExchange
 from evaluation.variants.lru import Lru
 from evaluation.variants.metrics import Metrics
 from evaluation.variants.notices import Notices
-from evaluation.variants.process import parser, run, start
+from evaluation.variants.process import parser, parts, run, start
 from evaluation.variants.relaying import Relay, by_region, read_peer
 from evaluation.variants.shared import RedisShared, Shared, SharedAway, Step
 from evaluation.variants.sharing import Share
@@ -45,7 +45,7 @@ from evaluation.variants.submitting import Submitting, fit
 from evaluation.variants.tasks import Tasks
 from evaluation.variants.turn_api import TurnApi
 from evaluation.variants.turns import Turns
-from evaluation.variants.workers import Patience, Workers
+from evaluation.variants.workers import Workers
 
 POLL_S = 1.0
 LOOKS = 4
@@ -209,13 +209,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _serve(told: argparse.Namespace) -> None:
-    metrics = Metrics()
-    agents = Agents(told.assistants, HttpExchange(told.workers * 4))
-    patience = Patience(limit_s=told.limit)
-    workers = Workers(told.tools, HttpExchange(told.workers), metrics, workers=told.workers, patience=patience)
+    metrics, agents, workers, share = parts(told)
     shared = RedisShared(told.redis, secrets.token_hex(8), attempt_s=told.attempt_ttl)
     notices = None if told.webhook_secret_file is None else Notices(told.webhook_secret_file)
-    share = Share(told.region, told.instance, told.of)
     relay = Relay(by_region(told.peer), HttpExchange(told.workers))
     hybrid = Hybrid(agents, workers, shared, metrics, share, notices, relay, fallback_s=told.fallback)
     turns = Turns(agents, shared, told.region)

@@ -22,15 +22,14 @@ import asyncio
 
 from evaluation.variants.agents import ASKING, Agents, Failed, Gone, Refused, Seen
 from evaluation.variants.correlating import Results
-from evaluation.variants.exchange import HttpExchange
 from evaluation.variants.lru import Lru
 from evaluation.variants.metrics import Metrics
-from evaluation.variants.process import parser, run, start
+from evaluation.variants.process import parser, parts, run, start
 from evaluation.variants.sharing import Share
 from evaluation.variants.tasks import Tasks
 from evaluation.variants.turn_api import TurnApi
 from evaluation.variants.turns import NotStarted, Started, Turns
-from evaluation.variants.workers import Patience, Workers
+from evaluation.variants.workers import Workers
 
 FAST_S = 0.25
 SLOW_S = 1.0
@@ -145,11 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _serve(told: argparse.Namespace) -> None:
-    metrics = Metrics()
-    agents = Agents(told.assistants, HttpExchange(told.workers * 4))
-    patience = Patience(limit_s=told.limit)
-    workers = Workers(told.tools, HttpExchange(told.workers), metrics, workers=told.workers, patience=patience)
-    share = Share(told.region, told.instance, told.of)
+    metrics, agents, workers, share = parts(told)
     polling = Polling(agents, workers, metrics, share, window_s=told.window)
     api = TurnApi(Turns(agents, OwnTurns(), told.region), polling, metrics)
     await run(told.listen, api, polling, metrics, workers.close, agents.close)

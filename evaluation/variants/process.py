@@ -8,15 +8,19 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import uvloop
 from aiohttp import web
 
 from evaluation.address import Address, parse_address
 from evaluation.serving import serve
+from evaluation.variants.agents import Agents
+from evaluation.variants.exchange import HttpExchange
 from evaluation.variants.metrics import Metrics
+from evaluation.variants.sharing import Share
 from evaluation.variants.turn_api import TurnApi
+from evaluation.variants.workers import Patience, Workers
 from process.health import watch_lag
 
 READY_S = 0.5
@@ -35,6 +39,24 @@ def parser(about: str) -> argparse.ArgumentParser:
     found.add_argument("--workers", type=int, default=16, metavar="N", help="tool calls under way at a time")
     found.add_argument("--limit", type=float, default=10.0, metavar="SECONDS", help="for one attempt to call a tool")
     return found
+
+
+class Parts(NamedTuple):
+    """What both are made of."""
+
+    metrics: Metrics
+    agents: Agents
+    workers: Workers
+    share: Share
+
+
+def parts(told: argparse.Namespace) -> Parts:
+    """Return them, as the command line tells."""
+    metrics = Metrics()
+    agents = Agents(told.assistants, HttpExchange(told.workers * 4))
+    patience = Patience(limit_s=told.limit)
+    workers = Workers(told.tools, HttpExchange(told.workers), metrics, workers=told.workers, patience=patience)
+    return Parts(metrics, agents, workers, Share(told.region, told.instance, told.of))
 
 
 class Coordinator(Protocol):

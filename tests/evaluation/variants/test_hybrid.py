@@ -104,16 +104,6 @@ async def test_answer_to_a_submission_that_is_lost_is_cleared_up_by_a_look(fault
 
 
 @in_virtual_time
-async def test_submissions_that_fail_are_made_again_from_the_buffer() -> None:
-    """The run does not stall, and nothing is executed for it."""
-    world = World(rates=Rates(submit_refused_503=0.6, fail_read=0.3))
-    async with at_work(world.hybrid()):
-        _, run_id = await world.run(["create_ticket"], ["send_email"], ["refund_payment"])
-        assert await world.ended(run_id) == "completed"
-    assert len(world.effects()) == 3
-
-
-@in_virtual_time
 async def test_submission_of_an_instance_that_died_over_it_is_made_by_another() -> None:
     """Its attempt lapses; until then nobody hands in what may have been handed in."""
     world = World()

@@ -130,16 +130,6 @@ async def test_answer_to_a_submission_that_is_lost_costs_no_second_execution() -
 
 
 @in_virtual_time
-async def test_submissions_that_fail_are_made_again_from_memory() -> None:
-    """The run does not stall, and nothing is executed for it."""
-    world = World(rates=Rates(submit_refused_503=0.6, fail_read=0.3))
-    async with at_work(world.polling()):
-        _, run_id = await world.run(["create_ticket"], ["send_email"], ["refund_payment"])
-        assert await world.ended(run_id) == "completed"
-    assert len(world.effects()) == 3
-
-
-@in_virtual_time
 async def test_instances_watch_their_shares() -> None:
     """Each run of a region is one instance's; those of another region are nobody's here."""
     world = World()
