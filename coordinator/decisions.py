@@ -26,8 +26,8 @@ class Wants(Struct, frozen=True):
 NOTHING = Wants()
 
 
-def wants(run: Run, now_ms: int, margin_ms: int) -> Wants:
-    """Return what `run` wants at `now_ms`; a call's deadline is `margin_ms` before the run expires, at the latest."""
+def wants(run: Run, now_ms: int, margin_ms: int, asked_until_ms: int = 0) -> Wants:
+    """Return what `run` wants at `now_ms`; see `deadline_of` for when calls are overdue."""
     step = run.step
     if run.over or step is None or run.status != ASKING:
         return NOTHING
@@ -35,7 +35,9 @@ def wants(run: Run, now_ms: int, margin_ms: int) -> Wants:
         return NOTHING  # an attempt whose end is not known is asked about by the next look (`transitions.in_doubt`)
     if step.whole:
         return Wants(submit=step)
-    open_calls = [(call, deadline_of(call, run, margin_ms)) for call in step.calls if call.given is None]
+    open_calls = [
+        (call, deadline_of(call, run, margin_ms, asked_until_ms)) for call in step.calls if call.given is None
+    ]
     timely = [(call, until) for call, until in open_calls if until > now_ms]
     return Wants(
         execute=tuple(call for call, _ in timely if not call.stray),
@@ -52,9 +54,11 @@ def waits_since(run: Run) -> int | None:
     return step.since_ms
 
 
-def deadline_of(call: Call, run: Run, margin_ms: int) -> int:
-    """Return until when there is time for a call, in Unix milliseconds."""
-    return min(call.deadline_ms, run.expires_ms - margin_ms) if run.expires_ms else call.deadline_ms
+def deadline_of(call: Call, run: Run, margin_ms: int, asked_until_ms: int = 0) -> int:
+    """Return until when there is time for a call, in Unix milliseconds: until its own deadline, or `asked_until_ms`, if
+    that is later; `margin_ms` before the run expires, at the latest."""
+    until_ms = call.deadline_ms if call.stray else max(call.deadline_ms, asked_until_ms)
+    return min(until_ms, run.expires_ms - margin_ms) if run.expires_ms else until_ms
 
 
 def outputs_of(step: Step) -> list[Output]:

@@ -18,11 +18,15 @@ from msgspec.structs import replace
 
 from coordinator.exchange import Exchange, Lost, NotSent, Replied
 from coordinator.outputs import OUTPUT_BYTES_MAX, too_large, tool_output
-from coordinator.replies import Attach, Broken, Definite, Meaning, Retry, meaning
+from coordinator.replies import Attach, Broken, Definite, Meaning, NotYet, Retry, meaning
 from coordinator.tools import Ask, Told
 
 RETRIES_MAX = 2
 """After the first try, of what was refused for now (design, section 3)."""
+
+NOT_YET_S = 15.0
+"""For so long, from the first time, a call that Holdfast refuses for now is asked for again: by then a sidecar has
+restarted, or a Redis failed over. See decision 0043."""
 
 RETRY_AFTER_S_MAX = 30.0
 """A longer wish is not waited for: by then the run had better be told."""
@@ -55,8 +59,8 @@ USUAL = Pace()
 
 class Executor:
     """The `Tools` port over HTTP. `proxy` is the proxy's URL; `chance` returns a number from 0 to 1. Reads leave no
-    trace in the ledger, so a connection that breaks is tried again for them like any refusal, and not for as long as
-    there is time."""
+    trace in the ledger, so a connection that breaks is tried again for them like any refusal, and a proxy that is away
+    is waited for no longer than one that refuses for now."""
 
     def __init__(self, proxy: str, exchange: Exchange, chance: Callable[[], float], *, pace: Pace = USUAL) -> None:
         """Raises `ValueError` for a URL that is not http(s)://host[:port][/path]."""
@@ -76,10 +80,11 @@ class Executor:
             return Told("refused", detail=str(error), problem="bad-request", tries=0)
         loop = asyncio.get_running_loop()
         told, tries, retries, quick = Told("overdue", detail="there was no time to ask", tries=0), 0, 0, 0
+        not_yet_until = 0.0
         while (left_s := until - loop.time()) > 0:
             began = loop.time()
             tries += 1
-            meant = await self._try(asking, left_s)
+            meant = await self._try(asking, left_s, write=ask.write)
             told = replace(meant.told, tries=tries, operation=meant.told.operation or told.operation)
             quick = quick + 1 if loop.time() - began < self._pace.held_s else 0
             match meant:
@@ -91,6 +96,11 @@ class Executor:
                         return told
                     pause_s = max(after_s or 0.0, self._pause_s(retries))
                     if loop.time() + pause_s >= until:
+                        return told
+                case NotYet(after_s=after_s):
+                    not_yet_until = not_yet_until or min(until, loop.time() + NOT_YET_S)
+                    pause_s = max(after_s or 0.0, self._pause_s(quick))
+                    if loop.time() + pause_s >= not_yet_until:
                         return told
                 case Broken():
                     retries += 1
@@ -108,8 +118,8 @@ class Executor:
         """See `coordinator.tools.Tools`."""
         await self._exchange.close()
 
-    async def _try(self, asking: _Asking, left_s: float) -> Meaning:
-        """Ask once, and say what that means."""
+    async def _try(self, asking: _Asking, left_s: float, *, write: bool) -> Meaning:
+        """Ask once, and say what that means. A proxy that is away may have executed an earlier try of a write."""
         patience = {"Prefer": f"wait={max(0, int(left_s - MARGIN_S))}"}
         answer = await self._exchange.send(
             "POST", asking.url, asking.fields | patience, asking.body, within_s=left_s, keep_bytes_max=OUTPUT_BYTES_MAX
@@ -118,7 +128,8 @@ class Executor:
             case Replied():
                 return _meant(answer)
             case NotSent():
-                return Broken(Told("overdue", detail=f"the proxy cannot be reached: {answer.why}"))
+                detail = f"the proxy cannot be reached: {answer.why}"
+                return Broken(Told("overdue", detail=detail)) if write else NotYet(Told("unreached", detail=detail))
             case Lost():
                 return Broken(Told("overdue", detail=f"the proxy's answer was lost: {answer.why}"))
             case _ as never:

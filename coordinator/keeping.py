@@ -50,6 +50,7 @@ class Keeping:
         self.key = place.key
         self.run = self._stored = decode_run(place.record)
         self.own_until = own_until
+        self._asked_until_ms = means.now_ms() + means.limits.taken_ms
         self._version = place.version
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._results: dict[str, Given] = {}
@@ -126,10 +127,13 @@ class Keeping:
         run = self._with_errors(self._with_results(run))
         if not self._is_ours() or not await self._kept_up(run) or not self._is_ours():
             return
-        wanted = wants(run, self._means.now_ms(), self._means.limits.margin_ms)
+        wanted = self._wants(run)
         self._start(wanted)
         if wanted.submit is not None and loop.time() >= self._submit_at:
             await self._submit(wanted.submit)
+
+    def _wants(self, run: Run) -> Wants:
+        return wants(run, self._means.now_ms(), self._means.limits.margin_ms, self._asked_until_ms)
 
     async def _kept_up(self, run: Run) -> bool:
         """Take `run` for the truth, written down if it must be; say whether it could be."""
@@ -153,7 +157,7 @@ class Keeping:
         loop, means = asyncio.get_running_loop(), self._means
         times = [loop.time() + OWNED_AGAIN_S] if self.lapsed else []
         if not times:
-            wanted = wants(self.run, means.now_ms(), means.limits.margin_ms)
+            wanted = self._wants(self.run)
             times = [loop.time() + SWEEP_MAX_S, self._reread_at]
             if not self.run.over:
                 times.append(self._look_at)
@@ -235,14 +239,14 @@ class Keeping:
     async def _execute(self, call: Call, arguments: str) -> None:
         """Ask for one call until there is something definite, and take that for its result."""
         means, run = self._means, self.run
-        left_s = (deadline_of(call, run, means.limits.margin_ms) - means.now_ms()) / 1_000
+        until_ms = deadline_of(call, run, means.limits.margin_ms, self._asked_until_ms)
         step_id = "" if run.step is None else run.step.step_id
         ask = Ask(
             run.thread_id, run.run_id, step_id, call.known_as, call.tool, arguments, run.tenant, run.user,
             self._span.within(run), write=call.write,
         )  # fmt: skip
         try:
-            told = await asked(means, ask, left_s)
+            told = await asked(means, ask, (until_ms - means.now_ms()) / 1_000)
         finally:
             self._tasks.pop(call.known_as, None)
         means.metrics.calls.labels(told.verdict).inc()
@@ -272,7 +276,7 @@ class Keeping:
         """Give calls that have no more time an honest error for an output: the run must not stall."""
         means = self._means
         now_ms = means.now_ms()
-        for call in wants(run, now_ms, means.limits.margin_ms).overdue:
+        for call in self._wants(run).overdue:
             known = call.known_as in self._tasks
             result = in_place_of(call, now_ms, asked=known, elsewhere=means.is_elsewhere(call.tool))
             run, _ = transitions.given(run, call.known_as, result, now_ms)

@@ -23,6 +23,8 @@ class Limits(Struct, frozen=True):
 
     visibility_ms   how long a dead replica's runs wait for another one; renewed each third.
     margin_ms       before a run expires, so that there is time to hand in an error (contract, section 6).
+    taken_ms        for the calls of a run that is taken, whatever their deadlines: while it waited for that, the proxy
+                    may well have got the results.
     flush_ms        how long what a crash would find out again may wait to be written down.
     late_ms         how long results that come too late for their run are still waited for.
     remember_ms     how long a run is kept after its end: `runs show`, and duplicates of posted results.
@@ -35,6 +37,7 @@ class Limits(Struct, frozen=True):
 
     visibility_ms: int = 15 * SECOND_MS
     margin_ms: int = 15 * SECOND_MS
+    taken_ms: int = 5 * SECOND_MS
     flush_ms: int = 1 * SECOND_MS
     late_ms: int = 600 * SECOND_MS
     remember_ms: int = DAY_MS

@@ -9,7 +9,9 @@
 |             | `outcome-unknown`, and something can end it             | attach                               |
 |             | `outcome-unknown`, and nothing but a person can         | `unknown`                            |
 |             | `not-sent`                                              | try again, twice; then `unreached`   |
-|             | 503, 408                                                | try again, twice; then `refused`     |
+|             | 503: its ledger is away, it stops, it is full           | not yet: ask again for a while;      |
+|             |                                                         | then `refused`                       |
+|             | 408                                                     | try again, twice; then `refused`     |
 |             | a read whose answer was lost                            | try again, twice; then `unreached`   |
 |             | `internal`                                              | as a connection that broke           |
 |             | anything else                                           | `refused`                            |
@@ -51,13 +53,22 @@ class Retry(Struct, frozen=True):
     after_s: float | None = None
 
 
+class NotYet(Struct, frozen=True):
+    """Holdfast itself refused it for now, before the tool was asked: its ledger is away, or it is being restarted. That
+    passes within seconds, so ask again for a while, `after_s` from now or later. `told`: what is told if it does
+    not."""
+
+    told: Told
+    after_s: float | None = None
+
+
 class Broken(Struct, frozen=True):
     """Nobody knows what became of the request, and the proxy's ledger will: ask again."""
 
     told: Told
 
 
-Meaning = Definite | Attach | Retry | Broken
+Meaning = Definite | Attach | Retry | NotYet | Broken
 
 Get = Callable[[str], str]
 
@@ -102,7 +113,9 @@ def _of_holdfast(status: int, get: Get, body: bytes, known: Told) -> Meaning:
         return Attach(told("overdue"))
     if slug in UNREACHED:
         return Retry(told("unreached"), after_s)
-    if status in {408, 429, 503}:
+    if status == 503:
+        return NotYet(told("refused"), after_s)
+    if status in {408, 429}:
         return Retry(told("refused"), after_s)
     return Broken(told("overdue")) if slug == "internal" else Definite(told("refused"))
 

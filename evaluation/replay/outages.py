@@ -18,6 +18,8 @@ from evaluation.scripts import Range, chance
 HOUR_S = 3600
 
 Kind = Literal["coordinator", "sidecar", "store"]
+Who = Literal[Kind, "instance"]
+"""What goes; an instance is a coordinator and the sidecar of the same number, if it has one."""
 
 
 def _check(per_hour: float, name: str, down: Range) -> None:
@@ -48,8 +50,8 @@ class Restarted(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
 
 
 class Bursts(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """How often replicas of the coordinator and the sidecar restart together (SIGTERM): a `share` of each kind, one at
-    least, `within` so many seconds from the burst's beginning, each down for as long as `down` says."""
+    """How often instances restart together (SIGTERM; the sidecar once its coordinator is gone, as in a pod): a share
+    of them, one at least, `within` so many seconds from the burst's beginning, each down for as long as `down` says."""
 
     per_hour: float = 0
     within: float = 15
@@ -72,11 +74,11 @@ class Outages(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outage(Struct, frozen=True, order=True):
-    """One replica (counted from 0) of a kind goes at `at` and is started again `down_s` later. `how` it goes: `kill` is
+    """One replica (counted from 0) of `who` goes at `at` and is started again `down_s` later. `how` it goes: `kill` is
     SIGKILL, `stop` is SIGTERM, with whatever time it takes for that before it is down."""
 
     at: float
-    kind: Kind
+    who: Who
     replica: int
     down_s: float
     how: Literal["kill", "stop"]
@@ -91,14 +93,14 @@ def schedule(outages: Outages, seed: int, seconds: float, replicas: Mapping[Kind
         *_kills("coordinator", outages.coordinator, seed, seconds, replicas.get("coordinator", 0)),
         *_kills("sidecar", outages.sidecar, seed, seconds, replicas.get("sidecar", 0)),
         *_restarts(outages.store, seed, seconds, replicas.get("store", 0)),
-        *_bursts(outages.bursts, seed, seconds, replicas),
+        *_bursts(outages.bursts, seed, seconds, replicas.get("coordinator", 0)),
     ]
-    up_at: dict[tuple[Kind, int], float] = {}
+    up_at: dict[tuple[Who, int], float] = {}
     kept = []
     for outage in sorted(drawn):
-        who = outage.kind, outage.replica
-        if outage.at >= up_at.get(who, 0):
-            up_at[who] = outage.at + outage.down_s
+        which = outage.who, outage.replica
+        if outage.at >= up_at.get(which, 0):
+            up_at[which] = outage.at + outage.down_s
             kept.append(outage)
     return tuple(kept)
 
@@ -115,18 +117,14 @@ def _restarts(told: Restarted, seed: int, seconds: float, replicas: int) -> Iter
         yield Outage(at, "store", int(chance(seed, "which", "store", number) * replicas), down_s, "stop")
 
 
-def _bursts(told: Bursts, seed: int, seconds: float, replicas: Mapping[Kind, int]) -> Iterator[Outage]:
-    kinds: tuple[Kind, ...] = ("coordinator", "sidecar")
-    for number, begun in enumerate(_times("burst", told.per_hour, seed, seconds)):
-        for kind in kinds:
-            there = range(replicas.get(kind, 0))
-            name = f"burst of {kind}"
-            shuffled = sorted(there, key=lambda replica: chance(seed, "order", f"{name} {replica}", number))
-            for replica in shuffled[: math.ceil(len(there) * told.share)]:
-                at = begun + told.within * chance(seed, "place", f"{name} {replica}", number)
-                down_s = told.down.at(chance(seed, "down", f"{name} {replica}", number))
-                if at < seconds:
-                    yield Outage(at, kind, replica, down_s, "stop")
+def _bursts(told: Bursts, seed: int, seconds: float, instances: int) -> Iterator[Outage]:
+    for number, begun in enumerate(_times("burst", told.per_hour, seed, seconds) if instances else ()):
+        shuffled = sorted(range(instances), key=lambda instance: chance(seed, "order", f"burst {instance}", number))
+        for instance in shuffled[: math.ceil(instances * told.share)]:
+            at = begun + told.within * chance(seed, "place", f"burst {instance}", number)
+            if at < seconds:
+                down_s = told.down.at(chance(seed, "down", f"burst {instance}", number))
+                yield Outage(at, "instance", instance, down_s, "stop")
 
 
 def _times(name: str, per_hour: float, seed: int, seconds: float) -> Iterator[float]:

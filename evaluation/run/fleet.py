@@ -82,9 +82,9 @@ class Fleet:
                 await answer.read()
 
     async def take_down(self, kind: Kind, number: int, how: Literal["kill", "stop"]) -> bool:
-        """Take a replica down, and wait until it is; say whether it was up."""
-        replica = self.of(kind)[number]
-        if not replica.up:
+        """Take a replica down, and wait until it is; say whether there is one that was up."""
+        replicas = self.of(kind)
+        if number >= len(replicas) or not (replica := replicas[number]).up:
             return False
         if kind == "store":  # it counts anew when it is back
             with contextlib.suppress(*UNREAD):

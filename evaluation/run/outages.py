@@ -32,6 +32,10 @@ async def carry_out(
 
 
 async def _one(fleet: Fleet, outage: Outage) -> None:
-    if await fleet.take_down(outage.kind, outage.replica, outage.how):
+    """A coordinator goes before its sidecar and comes back after it, so that it has one for as long as it is there."""
+    kinds: tuple[Kind, ...] = ("coordinator", "sidecar") if outage.who == "instance" else (outage.who,)
+    gone = [kind for kind in kinds if await fleet.take_down(kind, outage.replica, outage.how)]
+    if gone:
         await asyncio.sleep(outage.down_s)
-        await fleet.bring_back(outage.kind, outage.replica)
+    for kind in reversed(gone):
+        await fleet.bring_back(kind, outage.replica)

@@ -70,6 +70,17 @@ def test_deadline_is_before_the_run_expires() -> None:
     assert deadline_of(call, replace(run, expires_ms=0), MARGIN_MS) == OPENED_MS + PATIENCE_MS
 
 
+def test_call_of_a_run_that_was_taken_late_is_asked_for_all_the_same() -> None:
+    """Until then, and no longer; a stray, which is asked for by nobody, and the run's own end are not put off."""
+    run, taken = one_given(opened()), OPENED_MS + PATIENCE_MS + 40
+    found = wants(run, taken, MARGIN_MS, taken + 5)
+    assert ([call.tool_call_id for call in found.execute], found.overdue, found.until_ms) == (["b"], (), taken + 5)
+    assert [call.tool_call_id for call in wants(run, taken + 5, MARGIN_MS, taken + 5).overdue] == ["b"]
+    call = run.steps[-1].calls[1]
+    assert deadline_of(replace(call, stray=True), run, MARGIN_MS, taken) == OPENED_MS + PATIENCE_MS
+    assert deadline_of(call, run, MARGIN_MS, EXPIRES_MS * 2) == EXPIRES_MS - MARGIN_MS
+
+
 def test_run_that_is_about_to_expire_is_not_kept_waiting() -> None:
     """Within the margin everything is overdue at once, so that there is still time to submit."""
     found = wants(opened(), EXPIRES_MS - MARGIN_MS, MARGIN_MS)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from coordinator.exchange import Lost, NotSent, Replied
-from coordinator.executor import RETRIES_MAX, RETRY_AFTER_S_MAX, Executor
+from coordinator.executor import NOT_YET_S, RETRIES_MAX, RETRY_AFTER_S_MAX, Executor
 from coordinator.tools import Ask, Told
 from tests.coordinator.scripted_exchange import Answer, ScriptedExchange, problem, reply
 from tests.proxy.virtual import in_virtual_time, now
@@ -85,8 +85,6 @@ async def test_answer_that_is_too_large_is_told_by_its_size() -> None:
     ("refused", "verdict"),
     [
         (NOT_SENT, "unreached"),
-        (AWAY, "refused"),
-        (problem("overloaded", 503), "refused"),
         (problem("body-timeout", 408), "refused"),
         (problem("upstream-lost", 502, operation=""), "unreached"),
         (reply(429, "slow"), "answered"),
@@ -105,6 +103,28 @@ async def test_call_that_is_refused_for_now_is_tried_twice_more_under_the_same_i
     assert len({(sent.url, sent.fields["X-Tool-Call-Id"], sent.body) for sent in exchange.sent}) == 1
     told, _ = await called(refused, refused, DONE)
     assert (told.verdict, told.output, told.tries) == ("answered", '{"id": 1}', 3)
+
+
+@pytest.mark.parametrize("refused", [AWAY, problem("overloaded", 503, retry_after=1)], ids=["ledger away", "stopping"])
+@in_virtual_time
+async def test_call_that_holdfast_refuses_for_now_is_asked_for_again_until_it_takes_it(refused: Replied) -> None:
+    """The sidecar restarts, or its ledger fails over: the model hears nothing of it, and the tool was not asked."""
+    told, exchange = await called(*[refused] * 6, DONE)
+    assert (told.verdict, told.output, told.tries) == ("answered", '{"id": 1}', 7)
+    assert len({(sent.url, sent.fields["X-Tool-Call-Id"], sent.body) for sent in exchange.sent}) == 1
+
+
+@pytest.mark.parametrize("pause_s", [0, 1])
+@in_virtual_time
+async def test_who_goes_on_refusing_for_now_is_believed_in_the_end(pause_s: int) -> None:
+    """After a while the run had better be told, in Holdfast's own words; at once where there is no time to wait."""
+    refused = problem("store-unavailable", 503, retry_after=pause_s)
+    told, exchange = await called(refused)
+    assert (told.verdict, told.problem) == ("refused", "store-unavailable")
+    assert NOT_YET_S - 2.1 < exchange.sent[-1].at - exchange.sent[0].at <= NOT_YET_S + 0.01
+    assert told.tries >= 8
+    told, _ = await called(refused, within_s=0.1)
+    assert (told.verdict, told.tries) == ("refused", 1)
 
 
 @pytest.mark.parametrize(
@@ -195,12 +215,22 @@ async def test_sidecar_that_restarts_is_asked_again_under_the_same_key(gone: Ans
     assert len({sent.fields["X-Tool-Call-Id"] for sent in exchange.sent}) == 1
 
 
-@pytest.mark.parametrize("gone", [DOWN, RESET], ids=["down", "reset"])
 @in_virtual_time
-async def test_read_whose_connection_broke_is_tried_twice_more(gone: Answer) -> None:
+async def test_read_whose_connection_broke_is_tried_twice_more() -> None:
     """It leaves no trace in the ledger: it is the usual retry, and no more."""
-    told, _ = await called(gone, ask=replace(ASK, write=False))
+    told, _ = await called(RESET, ask=replace(ASK, write=False))
     assert (told.verdict, told.tries) == ("unreached", 3)
+
+
+@in_virtual_time
+async def test_read_waits_a_while_for_a_sidecar_that_is_down() -> None:
+    """Nothing was sent, and a restart takes seconds; it does not wait for as long as there is time, as a write does."""
+    read = replace(ASK, write=False)
+    told, _ = await called(RESET, *[DOWN] * 7, reply(200, [1]), ask=read)
+    assert (told.verdict, told.output, told.tries) == ("answered", "[1]", 9)
+    told, exchange = await called(DOWN, ask=read)
+    assert told.verdict == "unreached"
+    assert exchange.sent[-1].at - exchange.sent[0].at <= NOT_YET_S + 0.01
 
 
 # -- what cannot be asked ----------------------------------------------------------------------------------------------

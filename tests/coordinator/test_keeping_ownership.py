@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from coordinator.facts import PATIENCE_MS
+from coordinator.means import Limits
 from coordinator.records import run_key
 from coordinator.store import Put
 from tests.coordinator.house import house
@@ -17,6 +19,7 @@ from tests.coordinator.telling import (
     executed,
     let_go,
     lines,
+    outcomes,
     started,
     written,
 )
@@ -220,3 +223,23 @@ async def test_record_that_cannot_be_read_anew_is_not_asked_for_all_the_time() -
         assert 2 <= replica.asked.count("read") - before <= 10
         replica.weather.next.clear()
         assert (await now.ended(run_id)).status == "completed"
+
+
+@pytest.mark.parametrize(("takes_s", "told"), [(20.0, "result"), (600.0, "overdue")])
+@in_virtual_time
+async def test_run_that_is_taken_after_the_time_of_its_calls_is_asked_for_once_more(takes_s: float, told: str) -> None:
+    """All replicas were away for longer than a call has. The proxy has its result by then: it is handed in, and not an
+    error. What is still at work after some seconds is told to be late."""
+    async with house() as now:
+        now.tools.takes_s["create_ticket"] = takes_s
+        first = now.replica("first")
+        run_id = await started(now, [TICKET])
+        await asked_of_proxy(now, 1)
+        await first.kill()
+        await asyncio.sleep(PATIENCE_MS / 1_000 + 1)
+        now.replica("heir")
+        began = moment()
+        assert (await now.ended(run_id)).status == "completed"
+        assert moment() - began < 1 + Limits().taken_ms / 1_000
+        assert outcomes(now) == [told]
+        assert executed(now) == ["create_ticket"] * (told == "result")

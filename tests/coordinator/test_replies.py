@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordinator.exchange import Replied
-from coordinator.replies import Attach, Broken, Definite, Meaning, Retry, meaning, retry_after_s
+from coordinator.replies import Attach, Broken, Definite, Meaning, NotYet, Retry, meaning, retry_after_s
 from tests.coordinator.scripted_exchange import problem, reply
 
 
@@ -35,12 +35,13 @@ def meant(answer: Replied) -> Meaning:
         (problem("outcome-unknown", 409), Definite, "unknown"),
         (problem("not-sent", 504), Retry, "unreached"),
         (problem("upstream-timeout", 504), Retry, "unreached"),
-        (problem("store-unavailable", 503), Retry, "refused"),
+        (problem("store-unavailable", 503), NotYet, "refused"),
+        (problem("overloaded", 503), NotYet, "refused"),
         (problem("body-timeout", 408), Retry, "refused"),
         (problem("internal", 500), Broken, "overdue"),
         (problem("key-reused", 422), Definite, "refused"),
         (problem("of-a-later-version", 418), Definite, "refused"),
-        (reply(503, "no document", Proxy_Status="holdfast; error=x"), Retry, "refused"),
+        (reply(503, "no document", Proxy_Status="holdfast; error=x"), NotYet, "refused"),
         (reply(400, "no document", Proxy_Status="holdfast"), Definite, "refused"),
         (reply(202, {"state": "in-flight"}, Proxy_Status="holdfast"), Attach, "overdue"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.replay.outages import Bursts, Killed, Kind, Outage, Outages, Restarted, schedule
+from evaluation.replay.outages import Bursts, Killed, Kind, Outage, Outages, Restarted, Who, schedule
 from evaluation.replay.plan import read_plan
 from evaluation.scripts import Range
 
@@ -27,31 +27,30 @@ def test_outages_are_as_many_as_planned() -> None:
     """In a hundred days, of each kind and each way of going."""
     told = Outages(Killed(12), Killed(6), Restarted(2), Bursts(1, share=0.5))
     found = schedule(told, 1, 100 * DAY_S, REPLICAS)
-    counted = [(outage.kind, outage.how) for outage in found]
+    counted = [(outage.who, outage.how) for outage in found]
     hours = 2_400
     assert near(counted.count(("coordinator", "kill")), 12 * hours)
     assert near(counted.count(("sidecar", "kill")), 6 * hours)
     assert near(counted.count(("store", "stop")), 2 * hours)
-    # Three of six replicas in each burst.
-    assert abs(counted.count(("sidecar", "stop")) - 3 * hours) <= 3 * 5 * math.sqrt(hours)
-    assert {outage.replica for outage in found if outage.kind == "sidecar"} == set(range(6))
+    # Three of six instances in each burst.
+    assert abs(counted.count(("instance", "stop")) - 3 * hours) <= 3 * 5 * math.sqrt(hours)
+    assert {outage.replica for outage in found if outage.who == "instance"} == set(range(6))
 
 
-def test_burst_takes_its_share_of_each_kind_within_its_time() -> None:
+def test_burst_takes_its_share_of_the_instances_within_its_time() -> None:
     """Half of five is three, all of them others, and no two bursts are the same."""
     told = Outages(bursts=Bursts(0.1, within=15, share=0.5, down=Range(1, 2)))
-    found = schedule(told, 3, 30 * DAY_S, {"coordinator": 5, "sidecar": 1})
+    found = schedule(told, 3, 30 * DAY_S, {"coordinator": 5, "sidecar": 5})
     bursts: list[list[Outage]] = []
     for outage in found:
         if not bursts or outage.at - bursts[-1][0].at > 15:
             bursts.append([])
         bursts[-1].append(outage)
     assert near(len(bursts), 72)
-    who = {tuple(sorted(one.replica for one in burst if one.kind == "coordinator")) for burst in bursts}
+    who = {tuple(sorted(one.replica for one in burst)) for burst in bursts}
     assert {len(set(replicas)) for replicas in who} == {3}
     assert len(who) > 3
-    assert all(sum(one.kind == "sidecar" for one in burst) == 1 for burst in bursts)
-    assert all(one.how == "stop" and 1 <= one.down_s <= 2 for one in found)
+    assert all((one.who, one.how) == ("instance", "stop") and 1 <= one.down_s <= 2 for one in found)
 
 
 @given(seed=st.integers(0, 10**6), seconds=st.floats(0, 4 * 3_600))
@@ -61,9 +60,10 @@ def test_nothing_goes_that_is_down(seed: int, seconds: float) -> None:
     found = schedule(told, seed, seconds, REPLICAS)
     assert list(found) == sorted(found)
     assert all(0 <= outage.at < seconds for outage in found)
-    for kind, replicas in REPLICAS.items():
+    of_each: list[tuple[Who, int]] = [*REPLICAS.items(), ("instance", REPLICAS["coordinator"])]
+    for who, replicas in of_each:
         for replica in range(replicas):
-            own = [outage for outage in found if (outage.kind, outage.replica) == (kind, replica)]
+            own = [outage for outage in found if (outage.who, outage.replica) == (who, replica)]
             assert all(one.at + one.down_s <= other.at for one, other in pairwise(own))
 
 
@@ -78,7 +78,8 @@ def test_longer_schedule_begins_with_the_shorter_one() -> None:
 def test_what_is_not_there_does_not_go() -> None:
     """A replay without sidecars or a store of its own has no outages of them."""
     found = schedule(read_plan().outages, 1, DAY_S, {"coordinator": 2})
-    assert {outage.kind for outage in found} == {"coordinator"}
+    assert {outage.who for outage in found} == {"coordinator", "instance"}
+    assert schedule(read_plan().outages, 1, DAY_S, {}) == ()
     assert schedule(Outages(), 1, DAY_S, REPLICAS) == ()
 
 

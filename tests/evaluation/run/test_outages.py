@@ -48,3 +48,15 @@ async def test_what_is_down_is_left_alone() -> None:
     fleet = Seen(("sidecar", 0))
     await carry_out(fleet, [Outage(0, "sidecar", 0, 0.0, "kill")], time.time(), 1, time.time)
     assert fleet.seen == []
+
+
+async def test_coordinator_of_an_instance_goes_before_its_sidecar_and_comes_back_after_it() -> None:
+    """As in a Kubernetes pod: what a coordinator has begun it can end. An instance without a sidecar goes as it is."""
+    fleet = Seen()
+    await carry_out(fleet, [Outage(0, "instance", 2, 0.0, "stop")], time.time(), 1, time.time)
+    assert fleet.seen == [
+        ("stop", "coordinator", 2), ("stop", "sidecar", 2), ("back", "sidecar", 2), ("back", "coordinator", 2),
+    ]  # fmt: skip
+    alone = Seen(("sidecar", 2))
+    await carry_out(alone, [Outage(0, "instance", 2, 0.0, "stop")], time.time(), 1, time.time)
+    assert alone.seen == [("stop", "coordinator", 2), ("back", "coordinator", 2)]
