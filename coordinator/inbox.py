@@ -121,7 +121,7 @@ class Inbox:
                     await self._take_in(left[0])
                     left = left[1:]
             except StoreUnavailable as error:
-                means.log.event("store.unavailable", level="error", detail=str(error))
+                means.store_is_away(error)
                 came = []
             if not came:
                 await self._idle()

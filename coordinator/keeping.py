@@ -339,7 +339,7 @@ class Keeping:
         try:
             answer = await means.store.swap(put)
         except StoreUnavailable as error:
-            means.log.event("store.unavailable", level="error", **self._ids(), detail=str(error))
+            means.store_is_away(error)
             self._look_at = max(self._look_at, loop.time() + RETRY_S)
             self._flush_at = self._submit_at = loop.time() + RETRY_S
             return False

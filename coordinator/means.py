@@ -13,9 +13,13 @@ from coordinator.metrics import Metrics
 from coordinator.polling import Notifications
 from coordinator.store import RunStore
 from coordinator.tools import Tools
+from ledger.store import StoreUnavailable
 from policies.model import DAY_MS, SECOND_MS
 from process.log import Log
 from process.tracing import Tracing
+
+AWAY_MS = 10 * SECOND_MS
+"""From one line about a store that does not answer to the next: many runs meet it, each several times a second."""
 
 
 class Limits(Struct, frozen=True):
@@ -71,6 +75,16 @@ class Means(Struct):
     notifications: Notifications = field(default_factory=Notifications)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(Limits().calls_max))
     late: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(Limits().late_max))
+    away_told_ms: int = 0
+    away_times: int = 0
+
+    def store_is_away(self, error: StoreUnavailable) -> None:
+        """Say that the store does not answer, for all who meet it within `AWAY_MS`; `times` says how often they did."""
+        self.away_times += 1
+        now_ms = self.now_ms()
+        if not 0 <= now_ms - self.away_told_ms < AWAY_MS:
+            self.log.event("store.unavailable", level="error", detail=str(error), times=self.away_times)
+            self.away_told_ms, self.away_times = now_ms, 0
 
     def is_elsewhere(self, tool: str) -> bool:
         """Say whether a gateway executes `tool`: `*` stands for all of them."""

@@ -127,7 +127,7 @@ class Turns:
         try:
             told = await asyncio.shield(task)
         except StoreUnavailable as error:  # it falls due again
-            self._means.log.event("store.unavailable", level="error", detail=str(error))
+            self._means.store_is_away(error)
         else:
             self._means.log.event("turn.resumed", turn=turn.client_turn_id, result=type(told).__name__)
 

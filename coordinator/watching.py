@@ -93,7 +93,7 @@ class Watching:
         try:
             places = await means.store.take(means.owner, room, means.limits.visibility_ms)
         except StoreUnavailable as error:
-            means.log.event("store.unavailable", level="error", detail=str(error))
+            means.store_is_away(error)
             return 0
         for place in places:
             if place.key.startswith("run:"):
@@ -116,7 +116,7 @@ class Watching:
             try:
                 ours = await means.store.renew(means.owner, list(keepings), means.limits.visibility_ms)
             except StoreUnavailable as error:
-                means.log.event("store.unavailable", level="error", detail=str(error))
+                means.store_is_away(error)
                 pause_s = min(each_s, RETRY_S)
                 continue
             for key, keeping in keepings.items():
