@@ -9,7 +9,7 @@ another turn's cancel out: duplicates and lost effects are each at least what is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from msgspec import Struct
@@ -76,10 +76,12 @@ class Executions(Struct, frozen=True):
     """How often calls were executed: `times[n]` calls n times.
 
     unkeyed  effects of requests that brought no id at all, which belong to no call.
+    moved    of the calls that were executed more than once, those of runs that two regions knew of.
     """
 
     times: dict[int, int]
     unkeyed: int = 0
+    moved: int = 0
 
     @property
     def repeated(self) -> int:
@@ -130,14 +132,19 @@ def against_both(found: Effects, meant: Effects, plan: Effects) -> Denominators:
     return Denominators(tally(found, meant), tally(found, plan))
 
 
-def executions(effects: Iterable[Effect]) -> Executions:
+def executions(effects: Iterable[Effect], moved: Container[str] = ()) -> Executions:
     """Return how often each call was executed. A call is known by its operation where Holdfast announced one, by its
-    idempotency key, or by its run and tool call: a call that was asked for again under a new id is another one here."""
+    idempotency key, or by its run and tool call: a call that was asked for again under a new id is another one here.
+    `moved` are the runs that two regions knew of."""
     calls: Counter[tuple[str, str]] = Counter()
-    unkeyed = 0
+    elsewhere, unkeyed = set[tuple[str, str]](), 0
     for effect in effects:
         if effect.operation or effect.key or (effect.run_id and effect.tool_call_id):
-            calls[effect.tenant, call_of(effect, effect.key)] += 1
+            call = effect.tenant, call_of(effect, effect.key)
+            calls[call] += 1
+            if effect.run_id in moved:
+                elsewhere.add(call)
         else:
             unkeyed += 1
-    return Executions(dict(sorted(Counter(calls.values()).items())), unkeyed)
+    times = dict(sorted(Counter(calls.values()).items()))
+    return Executions(times, unkeyed, sum(calls[call] > 1 for call in elsewhere))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,7 @@ class Counted(Struct):
     timed      the time of each turn that was sent, infinite for one that did not end, and its user's place.
     steps      how many steps each run of a turn had, as `steps[n]` turns with n.
     moved      the effects that turns ask for which were sent to a second region as well.
+    movers     these turns.
     plan_from  whether the orchestrator's plan is that of the API's calls, or what the trace lets one expect.
     """
 
@@ -55,6 +56,7 @@ class Counted(Struct):
     samples: tuple[SampleTold, ...] = ()
     plan_from: Literal["calls", "trace"] = "trace"
     moved: Counter[Identity] = field(default_factory=Counter)
+    movers: set[str] = field(default_factory=set)
     statuses: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
 
@@ -66,12 +68,14 @@ def count(directory: Path, share: Share, *, window_s: float, seed: int) -> Count
     _count_outcomes(counted, directory / records.OUTCOMES)
     _count_steps(counted, records.read_lines(directory / records.STEPS, Step))
     calls = directory / records.CALLS
-    planned, told = share.plan, None
+    planned, told, two_regions = share.plan, None, set[str]()
     if calls.exists():
-        planned, told = _count_calls(counted, records.read_lines(calls, Call))
+        asked = list(records.read_lines(calls, Call))
+        planned, told = _count_calls(counted, asked)
+        two_regions = {call.run_id for call in asked if call.turn in counted.movers}
     effects = list(effects_in(directory / records.EFFECTS))
     attribute(counted.sums, share, observed(effects), planned, told, counted.moved)
-    _count_executions(counted, effects)
+    _count_executions(counted, effects, two_regions)
     _count_clusters(counted, effects, window_s)
     counted.samples = told_by_samples(effects, share.meant, seed)
     return counted
@@ -93,6 +97,7 @@ def _count_outcomes(counted: Counted, path: Path) -> None:
             raise BadLine(f"{path}: turn: {told}: put back the trace that was replayed, or replay anew")
         if outcome.moved:
             counted.moved.update(turn.planned())
+            counted.movers.add(turn.id)
         if is_resent(turn):
             continue
         user = user_of(turn.tenant, turn.user)
@@ -138,7 +143,7 @@ def _count_calls(counted: Counted, calls: Iterable[Call]) -> tuple[Counter[Ident
     return planned, told
 
 
-def _count_executions(counted: Counted, effects: list[Effect]) -> None:
+def _count_executions(counted: Counted, effects: list[Effect], two_regions: Container[str]) -> None:
     by_user: defaultdict[str, list[Effect]] = defaultdict(list)
     for effect in effects:
         by_user[user_of(effect.tenant, effect.user_id)].append(effect)
@@ -146,7 +151,7 @@ def _count_executions(counted: Counted, effects: list[Effect]) -> None:
         found = executions(theirs)
         counted.sums["calls"][user] = sum(found.times.values())
         counted.sums["repeated"][user] = found.repeated
-    counted.executions = executions(effects)
+    counted.executions = executions(effects, two_regions)
 
 
 def _count_clusters(counted: Counted, effects: list[Effect], window_s: float) -> None:

@@ -94,6 +94,7 @@ RATES = {
 
 OTHERS: dict[str, tuple[Unit, str]] = {
     "repeated_keys": ("count", "calls that were executed more than once"),
+    "repeated_keys_moved": ("count", "of these, of turns that were sent to a second region as well"),
     "executions_of_one_key": ("count", "executions of the call that was executed most often"),
     "unkeyed": ("count", "effects of requests that brought no id"),
     "steps_median": ("per turn", "median of steps for each turn"),

@@ -103,6 +103,8 @@ class Measured:
         match name:
             case "repeated_keys":
                 return _counted(self.counted.executions.repeated, unit)
+            case "repeated_keys_moved":
+                return _counted(self.counted.executions.moved, unit)
             case "executions_of_one_key":
                 return _counted(max(times, default=0), unit)
             case "unkeyed":

@@ -239,14 +239,16 @@ def executions(findings: Findings) -> Table:
     return _of_each(
         findings,
         "3d. Executions of one key",
-        (*(f"{number}×" for number in numbers), "no key", "repeated, of 10k"),
+        (*(f"{number}×" for number in numbers), "moved", "no key", "repeated, of 10k"),
         lambda one: (
             *(f"{one.executions.get(number, 0):,}" for number in numbers),
+            cell(one.figures["repeated_keys_moved"]),
             cell(one.figures["unkeyed"]),
             cell(one.figures["repeated_calls"]),
         ),
         "A key is the operation where Holdfast announced one, else run and tool call. The same effect under another id "
-        "is another key, and a duplicate above.",
+        "is another key, and a duplicate above. Moved: of those executed more than once, keys of turns that were "
+        "sent to a second region as well, which has a store of its own.",
     )
 
 

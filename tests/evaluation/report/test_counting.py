@@ -231,3 +231,16 @@ def test_turn_that_is_not_of_the_plan_is_refused(tmp_path: Path) -> None:
     staged.outcomes.append(replace(staged.outcomes[0], turn="stranger"))
     with pytest.raises(BadLine, match=r"outcomes.jsonl: turn: 'stranger' is no turn of this environment's"):
         counted(tmp_path / "spoilt", staged)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_key_that_each_of_two_regions_executed_is_told_apart(tmp_path: Path, moved: bool) -> None:
+    """A run that two regions know of is executed in both, as their stores know nothing of each other. Any other
+    key that is executed twice is another matter."""
+    spoilt = perfect(TURNS)
+    effect = spoilt.effects[single(spoilt)]
+    spoilt.again(effect)
+    place = [outcome.run_id for outcome in spoilt.outcomes].index(effect.run_id)
+    spoilt.outcomes[place] = replace(spoilt.outcomes[place], moved=moved)
+    found = counted(tmp_path / "spoilt", spoilt).executions
+    assert (found.repeated, found.moved) == (1, int(moved))

@@ -116,9 +116,9 @@ def test_costs_are_for_each_turn() -> None:
 
 def test_executions_are_counted() -> None:
     """How many keys were executed more than once, and the one that was most often."""
-    found = measured(executions=Executions({1: 7, 2: 3, 5: 1}, unkeyed=2))
-    figures = [found.figure(name).value for name in ("repeated_keys", "executions_of_one_key", "unkeyed")]
-    assert figures == [4, 5, 2]
+    found = measured(executions=Executions({1: 7, 2: 3, 5: 1}, unkeyed=2, moved=1))
+    names = ("repeated_keys", "repeated_keys_moved", "executions_of_one_key", "unkeyed")
+    assert [found.figure(name).value for name in names] == [4, 1, 5, 2]
     assert measured().figure("executions_of_one_key").value == 0
     assert measured().figure("steps_median").value == 1
 
