@@ -25,8 +25,8 @@ RETRIES_MAX = 2
 """After the first try, of what was refused for now (design, section 3)."""
 
 NOT_YET_S = 15.0
-"""For so long, from the first time, a call that Holdfast refuses for now is asked for again: by then a sidecar has
-restarted, or a Redis failed over. See decision 0043."""
+"""For so long, from the first of several refusals in a row, what Holdfast refuses for now is asked for again: by then a
+sidecar has restarted, or a Redis failed over. See decision 0043."""
 
 RETRY_AFTER_S_MAX = 30.0
 """A longer wish is not waited for: by then the run had better be told."""
@@ -80,13 +80,14 @@ class Executor:
             return Told("refused", detail=str(error), problem="bad-request", tries=0)
         loop = asyncio.get_running_loop()
         told, tries, retries, quick = Told("overdue", detail="there was no time to ask", tries=0), 0, 0, 0
-        not_yet_until = 0.0
+        refused_since = 0.0
         while (left_s := until - loop.time()) > 0:
             began = loop.time()
             tries += 1
             meant = await self._try(asking, left_s, write=ask.write)
             told = replace(meant.told, tries=tries, operation=meant.told.operation or told.operation)
             quick = quick + 1 if loop.time() - began < self._pace.held_s else 0
+            refused_since = (refused_since or loop.time()) if isinstance(meant, NotYet) else 0.0
             match meant:
                 case Definite():
                     return told
@@ -98,9 +99,8 @@ class Executor:
                     if loop.time() + pause_s >= until:
                         return told
                 case NotYet(after_s=after_s):
-                    not_yet_until = not_yet_until or min(until, loop.time() + NOT_YET_S)
                     pause_s = max(after_s or 0.0, self._pause_s(quick))
-                    if loop.time() + pause_s >= not_yet_until:
+                    if loop.time() + pause_s >= min(until, refused_since + NOT_YET_S):
                         return told
                 case Broken():
                     retries += 1

@@ -127,6 +127,13 @@ async def test_who_goes_on_refusing_for_now_is_believed_in_the_end(pause_s: int)
     assert (told.verdict, told.tries) == ("refused", 1)
 
 
+@in_virtual_time
+async def test_refusals_for_now_are_counted_from_the_first_in_a_row() -> None:
+    """What was heard in between shows that the proxy was back."""
+    told, _ = await called(AWAY, (NOT_YET_S, IN_FLIGHT), AWAY, AWAY, DONE)
+    assert (told.verdict, told.tries) == ("answered", 5)
+
+
 @pytest.mark.parametrize(
     "slug", ["key-reused", "effect-duplicate", "result-unavailable", "key-missing", "denied", "new"]
 )
