@@ -10,7 +10,6 @@ Nothing here touches the file: calls go to the writer's thread (`ledger.stores.s
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,11 +20,9 @@ from coordinator.stores.listeners import Listeners
 from coordinator.stores.sqlite_tables import RUNS, Change, Look, Tables
 from ledger.store import StoreUnavailable
 from ledger.stores.clock import Clock, steady_clock
-from ledger.stores.sqlite import CLOSE_S, START_S
 from ledger.stores.sqlite_calls import Calls
+from ledger.stores.sqlite_lifetime import closed, opened
 from ledger.stores.sqlite_writer import Writer
-
-log = logging.getLogger(__name__)
 
 
 class SqliteRunStore:
@@ -50,25 +47,15 @@ class SqliteRunStore:
         loop = asyncio.get_running_loop()
         writer = Writer(self._path, self._clock, self._bytes_max, RUNS, Tables)
         calls = Calls(self._deadline_s, writer.take, lambda news: self._listeners.tell(loop, news), RUNS)
-        try:
-            async with asyncio.timeout(START_S):
-                await writer.open(calls.deliver)
-        except TimeoutError:
-            raise StoreUnavailable(f"the {RUNS.what} {self._path} did not open within {START_S:.0f} s") from None
+        await opened(writer, calls, f"the {RUNS.what} {self._path}")
         self._writer, self._calls = writer, calls
 
     async def close(self) -> None:
         """See `coordinator.store.RunStore.close`: what was asked before is written first."""
         writer, calls = self._writer, self._calls
         self._writer = self._calls = None
-        if writer is None or calls is None:
-            return
-        await calls.ended()
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await writer.close()
-        except TimeoutError:
-            log.warning("the %s %s did not close in time: it is recovered at the next start", RUNS.what, self._path)
+        if writer is not None and calls is not None:
+            await closed(writer, calls, f"the {RUNS.what} {self._path}")
 
     async def swap(self, *puts: Put) -> Written | Astray:
         """See `coordinator.store.RunStore.swap`."""

@@ -11,7 +11,6 @@ Nothing here touches the file: calls go to the writer's thread (`ledger.stores.s
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from ledger.key import Ref
@@ -19,16 +18,10 @@ from ledger.store import Beat, Held, Listener, Page, Phase, Present, StoreUnavai
 from ledger.stores import cursors
 from ledger.stores.clock import Clock, steady_clock
 from ledger.stores.sqlite_calls import Calls
+from ledger.stores.sqlite_lifetime import closed, opened
 from ledger.stores.sqlite_places import Accept, CountBeat, Due, Read, Renew, Scan, Swap, Unknowns, Work
 from ledger.stores.sqlite_writer import Writer
 from ledger.stores.watches import Watches
-
-log = logging.getLogger(__name__)
-
-START_S = 30.0
-"""Opening may have to recover a log and check a file: longer than a call may take, and bounded all the same."""
-CLOSE_S = 10.0
-"""Folding the log in; past this the disk hangs, and the log is recovered at the next start."""
 
 
 class SqliteStore:
@@ -57,25 +50,15 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         writer = Writer(self._path, self._clock, self._bytes_max)
         calls = Calls(self._deadline_s, writer.take, lambda changed: self._watches.tell(loop, changed))
-        try:
-            async with asyncio.timeout(START_S):
-                await writer.open(calls.deliver)
-        except TimeoutError:
-            raise StoreUnavailable(f"the ledger {self._path} did not open within {START_S:.0f} s") from None
+        await opened(writer, calls, f"the ledger {self._path}")
         self._writer, self._calls = writer, calls
 
     async def close(self) -> None:
         """See `ledger.store.Store.close`: what was asked before is written first."""
         writer, calls = self._writer, self._calls
         self._writer = self._calls = None
-        if writer is None or calls is None:
-            return
-        await calls.ended()
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await writer.close()
-        except TimeoutError:
-            log.warning("the ledger %s did not close in time: it is recovered at the next start", self._path)
+        if writer is not None and calls is not None:
+            await closed(writer, calls, f"the ledger {self._path}")
 
     async def swap(self, ref: Ref, expected: str | None, write: Write) -> Written | Present | Held | None:
         """See `ledger.store.Store.swap`."""

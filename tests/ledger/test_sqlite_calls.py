@@ -184,7 +184,7 @@ async def test_close_behind_a_stalled_disk_ends_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A process can end although its disk hangs: calls fail at their deadline, and closing gives up, with a word."""
-    monkeypatch.setattr("ledger.stores.sqlite.CLOSE_S", 0.05)
+    monkeypatch.setattr("ledger.stores.sqlite_lifetime.CLOSE_S", 0.05)
     clock = StallingClock()
     store = SqliteStore(str(tmp_path / "ledger.db"), clock=clock, deadline_ms=50)
     await store.start()
