@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fork_server import run_to_end
 from tests.proxy import processes, tools
 from tests.proxy.callers import ask
 from tests.proxy.house import House, policy, policy_folder
@@ -31,9 +32,7 @@ def policies(tmp_path: Path) -> Path:
 
 def ends(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command where it is expected to end by itself."""
-    command = [sys.executable, "-m", "cli.main", "proxy", *arguments]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=variables, timeout=120)
+    return run_to_end(["proxy", *arguments], folder, environment)
 
 
 def given(policies: Path, *more: str) -> list[str]:
@@ -110,7 +109,7 @@ def test_store_whose_password_is_in_a_file_is_used(tmp_path: Path, policies: Pat
     secret.write_text("r1ght\n")
     with tools.tool() as tool, redis_server(tmp_path, "--requirepass", "r1ght") as port:
         more, store = ("--store-password-file", str(secret)), f"redis://127.0.0.1:{port}/0"
-        with processes.proxy(tmp_path / "p", policies, tool.url, store, *more) as proxy:
+        with processes.proxy(tmp_path / "p", policies, tool.url, store, *more, fresh=True) as proxy:
             assert House(proxy, tool).ask("r").outcome == "executed"
             assert b"r1ght" not in Path(f"/proc/{proxy.pid}/cmdline").read_bytes()
     ended = ends(tmp_path, *given(policies, *more))

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from typing import Any
 
 from evaluation.address import Address, unused_address
 from evaluation.sidecar import POLICIES
+from tests.fork_server import forked
 from tests.proxy.processes import BOOT, STOP_S, until
 from tests.tracked import ROOT
 
@@ -29,10 +28,7 @@ class Process:
     def __init__(self, folder: Path, name: str, arguments: Sequence[str]) -> None:
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, *arguments], cwd=ROOT, stdout=output, stderr=output,
-                stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            self._process = forked(BOOT, arguments, cwd=ROOT, environment=os.environ, stdout=output, stderr=output)
 
     @property
     def pid(self) -> int:

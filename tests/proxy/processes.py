@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from tests.fork_server import Forked, forked
 from tests.tracked import ROOT
 
 STOP_S = 40.0
@@ -31,11 +32,9 @@ HASTY_MS, PATIENT_MS = 1_000, 10_000
 """The store's deadline: as it is, and for tests that are not about it, where a disk that takes a second is no news."""
 
 BOOT = f"""
-import ctypes, os, signal
-try:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # a test run that is killed takes its proxies with it
-except (OSError, AttributeError):
-    pass
+import os
+from tests.fork_server import die_with_parent
+die_with_parent()
 from ledger.stores.open import open_store
 open_store.__kwdefaults__["deadline_ms"] = int(os.environ.get("{DEADLINE}", {HASTY_MS}))
 import proxy.watch
@@ -66,33 +65,29 @@ def until(probe: Callable[[], Found | Literal[False] | None], what: str = "", pa
 class Proxy:
     """One `holdfast proxy` process. `folder` takes its output; `arguments` are those of the command; `within` is a
     command that starts another, such as `ip netns exec NAME`; `deadline_ms` is what its store is given; without `polls`
-    it hears of what others do when it is told, or not at all."""
+    it hears of what others do when it is told, or not at all. `fresh`: it is not forked, so its command line is its
+    own."""
+
+    process: Forked | subprocess.Popen[bytes]
 
     def __init__(
-        self, folder: Path, *arguments: str, within: Sequence[str] = (), deadline_ms: int = HASTY_MS, polls: bool = True
-    ) -> None:
+        self, folder: Path, *arguments: str, within: Sequence[str] = (), deadline_ms: int = HASTY_MS,
+        polls: bool = True, fresh: bool = False,
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
-        command = [
-            *within,
-            sys.executable,
-            "-c",
-            BOOT,
-            "proxy",
-            "--listen",
-            "127.0.0.1:0",
-            "--health",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            *arguments,
-        ]
+        ports = ("--listen", "--health", "--admin")
+        given = ["proxy", *(word for port in ports for word in (port, "127.0.0.1:0")), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), DEADLINE: str(deadline_ms)}
         if not polls:
             environment[POLL] = "3600"
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._from, self._err_from = out.tell(), err.tell()
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment)
+            if within or fresh:
+                command = [*within, sys.executable, "-c", BOOT, *given]
+                self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder, env=environment)
+            else:
+                self.process = forked(BOOT, given, cwd=folder, environment=environment, stdout=out, stderr=err)
         self.pid = self.process.pid
 
     @property
@@ -211,6 +206,7 @@ def proxy(
     started: bool = True,
     hasty: bool = False,
     polls: bool = True,
+    fresh: bool = False,
 ) -> Iterator[Proxy]:
     """Run a proxy; yield it once it is ready unless `started` is False.
 
@@ -220,7 +216,7 @@ def proxy(
     """
     lease, deadline_ms = ("3s", HASTY_MS) if hasty else ("30s", PATIENT_MS)
     given = ["--policies", str(policies), "--upstream", upstream, "--store", store, "--lease", lease, *arguments]
-    process = Proxy(folder, *given, deadline_ms=deadline_ms, polls=polls)
+    process = Proxy(folder, *given, deadline_ms=deadline_ms, polls=polls, fresh=fresh)
     try:
         if started:
             process.await_line("proxy.started")
