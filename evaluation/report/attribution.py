@@ -1,8 +1,8 @@
 """What was done against what was meant, user by user, and how each error came about as far as the trace can tell.
 
 Within one identity nobody can say which effect is the duplicate. So of its duplicates as many are put down to a turn
-that was resent as that turn asked for in vain, then as many to one that the user said again, then to one that was sent
-to a second region, and the rest was made below: by retries, by calls that were asked for again, by processes that died.
+that was sent to a second region as that turn asked for, then as many to one that was resent, then to one that the user
+said again, and the rest was made below: by retries, by calls that were asked for again, by processes that died.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def attribute(
         user = user_of(identity.tenant, identity.user)
         there, meant, plan = found.get(identity, 0), share.meant[identity], planned.get(identity, 0)
         duplicates, lost = max(there - meant, 0), max(meant - there, 0)
-        resent = min(duplicates, share.resent[identity])
-        said_again = min(duplicates - resent, share.said_again[identity])
-        elsewhere = min(duplicates - resent - said_again, moved.get(identity, 0))
+        elsewhere = min(duplicates, moved.get(identity, 0))
+        resent = min(duplicates - elsewhere, share.resent[identity])
+        said_again = min(duplicates - elsewhere - resent, share.said_again[identity])
         missing = 0 if there else lost
         counted = {
             "meant": meant,

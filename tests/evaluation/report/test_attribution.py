@@ -53,10 +53,12 @@ def test_duplicates_are_put_down_to_what_asked_for_them_first(
 
 
 def test_turn_that_moved_asked_for_one_more() -> None:
-    """Which is put down to it after those that were sent or said again, and before what was made."""
+    """Which is put down to it before those that were resent or said again, and before what was made."""
     found = told({X: 5, Y: 2}, moved={X: 1, Y: 1})
     names = ("duplicates_resent", "duplicates_said_again", "duplicates_moved", "duplicates_made")
     assert tuple(found[name] for name in names) == (1, 1, 2, 1)
+    found = told({X: 2, Y: 1}, moved={X: 1})
+    assert tuple(found.get(name, 0) for name in names) == (0, 0, 1, 0)
 
 
 def test_effect_that_nobody_meant_was_made_below() -> None:
