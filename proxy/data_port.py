@@ -103,6 +103,10 @@ class DataPort:
             given = self._answer(request, told)
         except Refused as refused:
             given = _refusal(refused, told)
+        return None if given is None else self._give(request, told, given)
+
+    def _give(self, request: Request, told: Told, given: Answer | Coming) -> Coroutine[Any, Any, None] | None:
+        """Answer with what is there, or with what will be."""
         if not isinstance(given, Answer):
             return self._finish(request, told, given)
         if given.stream is not None:
@@ -132,8 +136,8 @@ class DataPort:
         finally:
             self._note(request.method, told, given, writer.bytes_written)
 
-    def _answer(self, request: Request, told: Told) -> Answer | Coming:
-        """Return the answer, or what will. Raises `Refused`."""
+    def _answer(self, request: Request, told: Told) -> Answer | Coming | None:
+        """Return the answer, or what will; None if the request has been put off. Raises `Refused`."""
         rules = self._in_force()
         incoming = rules.fields.sort_values(request.head.shape.names, request.head.values)
         told.trace_id = incoming.trace_id
@@ -156,16 +160,21 @@ class DataPort:
         data = body.at_hand(request, policy.limits.request_body_bytes)
         if data is None:
             return self._read_on(request, incoming, ruled, told)
-        return self._guarded(request, incoming, ruled, told, data)
+        given = self._guarded(request, incoming, ruled, told, data)
+        return self._begin(request, ruled, told, given) if isinstance(given, Arrival) else given
 
     async def _read_on(self, request: Request, incoming: Incoming, ruled: Ruled, told: Told) -> Answer:
         """Answer a call whose body has not come in whole yet."""
         data = await body.read_whole(request, ruled.policy.limits.request_body_bytes)
         given = self._guarded(request, incoming, ruled, told, data)
+        if isinstance(given, Arrival):
+            given = self._call(ruled, given)
         return given if isinstance(given, Answer) else await given
 
-    def _guarded(self, request: Request, incoming: Incoming, ruled: Ruled, told: Told, data: bytes) -> Answer | Coming:
-        """Answer a repetition from what is kept near, and anything else in its time."""
+    def _guarded(
+        self, request: Request, incoming: Incoming, ruled: Ruled, told: Told, data: bytes
+    ) -> Answer | Coming | Arrival:
+        """Answer a repetition from what is kept near; anything else is an arrival, for the guard."""
         policy, recall = ruled.policy, self._recall
         sign = recall.sign(request.head.line, incoming, data)
         known = None if sign is None else recall.get(sign)
@@ -184,7 +193,19 @@ class DataPort:
                 told.span.follows(kept.record)
             return given
         arrival = self._arrival(request, incoming, ruled, known, data)
-        return self._call(ruled, arrival if told.span is None else told.span.taken_by(arrival))
+        return arrival if told.span is None else told.span.taken_by(arrival)
+
+    def _begin(self, request: Request, ruled: Ruled, told: Told, arrival: Arrival) -> Coming | None:
+        """Put the request off until its call has ended, if it can be begun at once."""
+
+        def tell(given: Answer | Coming) -> None:
+            timed = _timely(ruled, given) if isinstance(given, Answer) else self._in_time(ruled, given)
+            request.caller.go_on(request, lambda _: self._give(request, told, timed))
+
+        if self._guard.begin(arrival, tell):
+            request.put_off = True
+            return None
+        return self._call(ruled, arrival)
 
     @staticmethod
     def _work_out(line: Line, incoming: Incoming, ruled: Ruled, data: bytes, told: Told) -> Known | None:
@@ -202,11 +223,12 @@ class DataPort:
         call = identity.call_of(ruled.policy, key.tenant, incoming)
         return Known(ref, mark, call, meant.effect, meant.lacking)
 
-    async def _call(self, ruled: Ruled, arrival: Arrival) -> Answer:
-        given = await self._guard.call(arrival)
-        if given.stream is not None:
-            given.stream = Timely(given.stream, ruled.policy.timeouts.upstream_ms / 1_000)
-        return given
+    def _call(self, ruled: Ruled, arrival: Arrival) -> Coming:
+        return self._in_time(ruled, self._guard.call(arrival))
+
+    @staticmethod
+    async def _in_time(ruled: Ruled, coming: Coming) -> Answer:
+        return _timely(ruled, await coming)
 
     async def _observe(self, request: Request, incoming: Incoming, ruled: Ruled, shadow: Ruled, told: Told) -> Answer:
         """Forward as if nothing were guarded, while a shadow of the request finds out what would have been done."""
@@ -355,6 +377,13 @@ def _refusal(refused: Refused, told: Told) -> Answer:
     given = answer.refusal(refused.kind, refused.detail, told.operation, close=refused.close)
     if refused.allow:
         given.headers += ((b"Allow", refused.allow.encode()),)
+    return given
+
+
+def _timely(ruled: Ruled, given: Answer) -> Answer:
+    """Bound the silences of an answer that is a stream."""
+    if given.stream is not None:
+        given.stream = Timely(given.stream, ruled.policy.timeouts.upstream_ms / 1_000)
     return given
 
 

@@ -8,6 +8,9 @@ opens it and is answered with what the tool said; everybody else waits there, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from ledger.records import Alias, Completed, Free, InFlight, Unknown
 from ledger.result import Result
@@ -27,6 +30,8 @@ from proxy.works import Works
 
 LOOKS_MAX = 16
 """Times a caller looks anew because what it waited for had gone; more means that the key changes hands all the time."""
+
+Tell = Callable[[Answer | Coroutine[Any, Any, Answer]], None]
 
 
 class Guard:
@@ -50,33 +55,56 @@ class Guard:
         works.metrics.duplicates_prevented.add(tool, "replayed")
         return given
 
-    async def call(self, arrival: Arrival) -> Answer:
-        """Answer one keyed call: forwarded at most once, however often it is asked."""
+    def begin(self, arrival: Arrival, tell: Tell) -> bool:
+        """Begin a call that nobody here is at, for a caller that waits as long as it takes; say whether that is so.
+
+        `tell` gets the answer, or what will be one, when there is something to tell: until then the caller costs no
+        task of its own.
+        """
+        works, operation = self._works, arrival.ref.operation
+        if (
+            arrival.patience_ms is not None
+            or arrival.deferrable
+            or operation in works.joints
+            or works.replays.get(operation) is not None
+            or self._closed(arrival) is not None
+        ):
+            return False
+        execution = Execution(works, arrival)
+        came = execution.loop.time()
+        execution.waiters.append(partial(execution.loop.call_soon, self._begun, execution, came, tell))
+        return True
+
+    def _begun(self, execution: Execution, came: float, tell: Tell) -> None:
+        """Something has changed. As a rule it is the end: the tool has answered."""
+        arrival = execution.arrival
+        ordinary = execution.ended and execution.owned
+        tell(self._to_first(arrival, execution) if ordinary else self.call(arrival, execution, came))
+
+    async def call(self, arrival: Arrival, begun: Execution | None = None, came: float = 0.0) -> Answer:
+        """Answer one keyed call: forwarded at most once, however often it is asked. `begun` is its execution if it has
+        one, and `came` the moment of the loop's clock at which it began."""
         works = self._works
         operation = arrival.ref.operation
-        patience: Patience | None = None  # most replays need none
+        patience = patience_of(arrival, came) if begun is not None else None  # most replays need none
         course = AT_FIRST
         looks = 0
         while looks < LOOKS_MAX:
             looks += 1
-            execution = works.joints.get(operation)
-            if execution is not None:
-                patience = patience or patience_of(arrival)
+            if begun is not None and patience is not None:
+                mine, begun = begun, None
+                found = await self._first(arrival, mine, patience)
+            elif (execution := works.joints.get(operation)) is not None:
+                patience = patience or _patience(arrival)
                 found = await self._join(arrival, execution, patience)
             elif (kept := works.replays.get(operation)) is not None:
                 if kept.record.fingerprint != arrival.fingerprint:
                     return self._key_reused(arrival, kept.record.fingerprint)
                 return self._from_completed(arrival, kept.record, kept.result, joined=False)
-            elif works.stopping:
-                return answer.refusal(Kind.OVERLOADED, "the proxy is stopping; ask another", operation, close=True)
-            elif works.in_flight.get(arrival.policy.tool, 0) >= arrival.policy.limits.in_flight:
-                return answer.refusal(
-                    Kind.OVERLOADED,
-                    f"{arrival.policy.limits.in_flight} calls of this tool are in flight here",
-                    operation,
-                )
+            elif (refused := self._closed(arrival)) is not None:
+                return refused
             else:
-                patience = patience or patience_of(arrival)
+                patience = patience or _patience(arrival)
                 found = await self._first(arrival, Execution(works, arrival, course), patience)
             if isinstance(found, Other):
                 followed = await self._effects.follow(arrival, found, patience)
@@ -88,6 +116,17 @@ class Guard:
             elif found is not None:
                 return found
         return answer.refusal(Kind.IN_FLIGHT, "the key keeps changing hands", operation, state="in-flight")
+
+    def _closed(self, arrival: Arrival) -> Answer | None:
+        """Refuse a call while none may begin; None if it may."""
+        works, policy = self._works, arrival.policy
+        if works.stopping:
+            why = "the proxy is stopping; ask another"
+            return answer.refusal(Kind.OVERLOADED, why, arrival.ref.operation, close=True)
+        if works.in_flight.get(policy.tool, 0) >= policy.limits.in_flight:
+            why = f"{policy.limits.in_flight} calls of this tool are in flight here"
+            return answer.refusal(Kind.OVERLOADED, why, arrival.ref.operation)
+        return None
 
     # -- the first arrival ---------------------------------------------------------------------------------------
 
@@ -112,6 +151,10 @@ class Guard:
             await execution.changed(until)
         if not execution.owned:
             return self._from_record(arrival, execution, joined=False)
+        return self._to_first(arrival, execution)
+
+    def _to_first(self, arrival: Arrival, execution: Execution) -> Answer:
+        """Answer the caller whose request was ours to forward, now that this has ended."""
         given = self._from_forward(arrival, execution)
         given.upstream_s = execution.upstream_s
         if (record := execution.record) is not None:
@@ -242,6 +285,10 @@ class Guard:
         given.how = how
         self._works.metrics.duplicates_prevented.add(arrival.policy.tool, how)
         return given
+
+
+def _patience(arrival: Arrival) -> Patience:
+    return patience_of(arrival, asyncio.get_running_loop().time())
 
 
 def _from_nothing(operation: str, joint: Joint) -> Answer | Other | None:

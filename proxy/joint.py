@@ -7,6 +7,8 @@ another replica's forward is watched, or while a result waits for the store to c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 from ledger.records import Record
 from ledger.result import Result
@@ -27,6 +29,7 @@ class Joint:
     resending       somebody here will send it again, to a tool that honours our key, or is doing so.
     joins           how many have joined a call in flight here since that was last written down; `joined_ms`: the first.
     held            how many callers wait here for somebody else's forward.
+    waiters         what to call, once, at the next change.
     """
 
     __slots__ = (
@@ -49,7 +52,7 @@ class Joint:
         self.joins = 0
         self.joined_ms = 0
         self.held = 0
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[Callable[[], object]] = []
 
     def publish(self, record: Record | None, result: Result | None, *, ended: bool) -> None:
         """Set what is known and wake everybody."""
@@ -67,22 +70,22 @@ class Joint:
     def wake(self) -> None:
         """Let every waiter look again."""
         waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for release in waiters:
+            release()
 
     async def changed(self, until: float | None) -> None:
         """Wait for the next `wake`, or until the loop's clock shows `until` (seconds)."""
         waiter = self.loop.create_future()
-        self.waiters.append(waiter)
-        timer = None if until is None else self.loop.call_at(until, _release, waiter)
+        release = partial(_release, waiter)
+        self.waiters.append(release)
+        timer = None if until is None else self.loop.call_at(until, release)
         try:
             await waiter
         finally:
             if timer is not None:
                 timer.cancel()
-            if waiter in self.waiters:
-                self.waiters.remove(waiter)
+            if release in self.waiters:
+                self.waiters.remove(release)
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

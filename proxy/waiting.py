@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -33,14 +32,13 @@ class Patience(Struct, frozen=True, gc=False):
     look: float
 
 
-def patience_of(arrival: Arrival) -> Patience:
-    """Return how long the caller of `arrival`, which is here now, waits."""
-    now = asyncio.get_running_loop().time()
-    held_until = now + arrival.policy.timeouts.hold_ms / 1_000
+def patience_of(arrival: Arrival, came: float) -> Patience:
+    """Return how long the caller of `arrival` waits, which `came` at that moment of the loop's clock."""
+    held_until = came + arrival.policy.timeouts.hold_ms / 1_000
     if arrival.patience_ms is None:
-        return Patience(held_until if arrival.deferrable else None, held_until, now + LOOK_S)
-    until = now + arrival.patience_ms / 1_000
-    return Patience(until, min(until, held_until), now + LOOK_S)
+        return Patience(held_until if arrival.deferrable else None, held_until, came + LOOK_S)
+    until = came + arrival.patience_ms / 1_000
+    return Patience(until, min(until, held_until), came + LOOK_S)
 
 
 class Room:

@@ -24,7 +24,7 @@ from typing import Any, Protocol, cast
 
 from proxy.inbound.limit import Limit
 from proxy.inbound.reader import HeadReader
-from proxy.inbound.request import Request
+from proxy.inbound.request import Request, Serve
 from proxy.problems import Refused
 
 HEADER_S = 10.0
@@ -56,7 +56,7 @@ class Owner(Protocol):
     draining: bool
 
     def serve(self, request: Request) -> Coroutine[Any, Any, None] | None:
-        """Answer a request, at once or in the coroutine that is returned."""
+        """Answer a request, at once, or in the coroutine that is returned, or later: see `Request.put_off`."""
 
     def refuse(self, refused: Refused, transport: asyncio.Transport) -> None:
         """Answer what is no request of ours."""
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._hung_up()
         self.resume_writing()
         self._owner.served()
-        if self.task is None:
+        if self.task is None and not (self._request is not None and self._request.put_off):
             self._owner.gone(self)
 
     def pause_writing(self) -> None:
@@ -173,6 +173,15 @@ class Connection(asyncio.Protocol):
             self._advance(self._take_pending())
 
     # -- what requests call ----------------------------------------------------------------------------------------
+
+    def go_on(self, request: Request, serve: Serve) -> None:
+        """Have a request answered that was put off until now, as `Owner.serve` would have."""
+        request.put_off = False
+        answered = self._serve(request, serve)
+        if answered and self._finish(request):
+            self._advance(self._take_pending())
+        elif answered and self.transport is None:
+            self._owner.gone(self)
 
     async def drained(self) -> None:
         """Wait while the caller is behind. Raises `ConnectionResetError` if it has gone."""
@@ -218,19 +227,19 @@ class Connection(asyncio.Protocol):
             self._limit.lift()
             if rest:
                 self._keep(rest)
-            if not self._serve(request) or not self._finish(request):
+            if not self._serve(request, self._owner.serve) or not self._finish(request):
                 return
             data = self._take_pending()
 
-    def _serve(self, request: Request) -> bool:
+    def _serve(self, request: Request, serve: Serve) -> bool:
         """Have a request answered; say whether it has been."""
         try:
-            coming = self._owner.serve(request)
+            coming = serve(request)
         except Exception as error:  # noqa: BLE001  # whatever it was, it is told in one place
             self._fail(request, error)
             return True
         if coming is None:
-            return True
+            return not request.put_off
         self.task = self._loop.create_task(self._run(request, coming))
         return False
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Transport
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from proxy.forward import Headers
 from proxy.inbound.body import Body, Line
 from proxy.inbound.head import Head
+
+Serve = Callable[["Request"], Coroutine[Any, Any, None] | None]
+"""Answers a request: at once, or in the coroutine that is returned, or later, if it is put off."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -24,6 +27,9 @@ class Caller(Line, Protocol):
     transport: Transport | None
     on_lost: Callable[[], None] | None
 
+    def go_on(self, request: Request, serve: Serve) -> None:
+        """Have a request answered that was put off until now."""
+
     @property
     def draining(self) -> bool:
         """See above."""
@@ -37,9 +43,11 @@ class Request:
 
     keep_alive  whether another request may follow; who answers clears it to end the connection.
     begun       part of an answer has been written.
+    put_off     it is neither answered nor is somebody at it: who serves it tells its caller's connection to `go_on`.
     """
 
-    __slots__ = ("begun", "body", "caller", "head", "keep_alive", "method", "minor", "path", "target", "welcomed")
+    __slots__ = ("begun", "body", "caller", "head", "keep_alive", "method", "minor", "path", "put_off", "target",
+                 "welcomed")  # fmt: skip
 
     def __init__(self, caller: Caller, loop: AbstractEventLoop, head: Head) -> None:
         line = head.line
@@ -52,6 +60,7 @@ class Request:
         self.keep_alive = head.keep_alive
         self.body = Body(caller, loop, head.length)
         self.begun = False
+        self.put_off = False
         self.welcomed = not head.expects
 
     @property

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from proxy import answer
 from proxy.answer import Answer
 from proxy.inbound.connection import Connection
-from proxy.inbound.request import Request
+from proxy.inbound.request import Request, Serve
 from proxy.log import Log
 from proxy.problems import Kind, Refused
 from proxy.response import AnswerWriter, rendered
-
-Handle = Callable[[Request], Coroutine[Any, Any, None] | None]
 
 
 class Server:
     """Makes the protocols of new connections; give it to `create_server`. It is its connections' `Owner`.
 
-    `serve` answers a request at once, or returns the coroutine that will. It is never cancelled because its caller hung
-    up. `refused` is told of answers to what was no request.
+    `serve` answers a request at once, puts it off, or returns the coroutine that will answer it. That is never
+    cancelled because its caller hung up. `refused` is told of answers to what was no request.
     """
 
-    def __init__(self, serve: Handle, log: Log, refused: Callable[[Answer], None] | None = None) -> None:
+    def __init__(self, serve: Serve, log: Log, refused: Callable[[Answer], None] | None = None) -> None:
         self.serve = serve
         self.draining = False
         self._log = log

@@ -22,7 +22,7 @@ from proxy.answer import Answer
 from tests.proxy.gate import Wrong
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses, Step
 from tests.proxy.virtual import run, until
-from tests.proxy.world import POLICY, Process, World, arrival, outcome, told, world
+from tests.proxy.world import POLICY, Process, World, arrival, guarded, outcome, told, world
 
 SLOW = replace(POLICY, timeouts=Timeouts(upstream_ms=40_000, late_ms=40_000))
 RETRIES = replace(POLICY, retry=Retry(attempts=3))
@@ -62,7 +62,7 @@ async def caller(process: Process, other: Process, policy: ToolPolicy) -> list[A
         chosen = process if number == 0 else other
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CALLER_S):
-                answers.append(await chosen.guard.call(arrival(policy=policy)))
+                answers.append(await guarded(chosen.guard, arrival(policy=policy)))
         if answers and told(answers[-1])[1] in {"", "outcome-unknown", "result-unavailable"}:
             break
         await asyncio.sleep(1)

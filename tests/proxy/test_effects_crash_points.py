@@ -21,7 +21,7 @@ from tests.proxy.regenerated import effects, request
 from tests.proxy.scripted import Answers, Cuts, Refuses, Step
 from tests.proxy.test_crash_points import CALLER_S, TRIES, at
 from tests.proxy.virtual import run
-from tests.proxy.world import Process, World, outcome, told, world
+from tests.proxy.world import Process, World, guarded, outcome, told, world
 
 REPLAY, REFUSE, HOLD, OBSERVE = (effects(then, window_s=3_600) for then in ("replay", "refuse", "hold", "observe"))
 """The window outlasts every story."""
@@ -69,7 +69,7 @@ async def caller(first: Process, then: Process, asked: Arrival) -> list[Answer]:
     for number in range(TRIES):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CALLER_S):
-                answers.append(await (then if number else first).guard.call(asked))
+                answers.append(await guarded((then if number else first).guard, asked))
         if answers and told(answers[-1])[1] in SETTLED:
             break
         await asyncio.sleep(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,10 +13,68 @@ from msgspec.structs import replace
 from ledger.records import Completed
 from policies.model import Limits, Timeouts
 from proxy import waiting
+from proxy.answer import Answer
 from tests.proxy.rows import EXECUTED, IN_FLIGHT, JOINED, OVERLOADED, REPLAYED, UNKNOWN
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses
 from tests.proxy.virtual import in_virtual_time, now, until
 from tests.proxy.world import POLICY, arrival, field, outcome, told, world
+
+# -- without a task --------------------------------------------------------------------------------------------------
+
+
+def given_to_nobody(given: Answer | Coroutine[Any, Any, Answer]) -> None:
+    """Fail: what was not begun is not told of."""
+    raise AssertionError(given)
+
+
+@in_virtual_time
+async def test_caller_of_an_ordinary_call_has_no_task() -> None:
+    """Beside the call's own: it is answered when that has ended."""
+    async with world() as story:
+        given: list[Answer | Coroutine[Any, Any, Answer]] = []
+        before = len(asyncio.all_tasks())
+        assert story.a.guard.begin(arrival(), given.append)
+        assert len(asyncio.all_tasks()) == before + 1
+        await until(1)
+        (answer,) = given
+        assert isinstance(answer, Answer)
+        assert told(answer) == EXECUTED
+        assert story.tool.executions.total() == 1
+
+
+@in_virtual_time
+async def test_call_that_somebody_is_at_or_that_may_not_begin_is_not_begun() -> None:
+    """Nor one whose caller may leave before its end: those wait each for their own reason."""
+    async with world() as story:
+        begin, nobody = story.a.guard.begin, given_to_nobody
+        assert not begin(arrival(patience_s=3), nobody)
+        assert not begin(replace(arrival(), deferrable=True), nobody)
+        story.tool.usual = Answers(after_s=2)
+        first = story.a.ask()
+        await until(1)
+        assert not begin(arrival(), nobody)
+        await first
+        assert not begin(arrival(), nobody)
+        full = replace(POLICY, limits=Limits(in_flight=0))
+        assert not begin(arrival("call_2", policy=full), nobody)
+        story.a.works.stopping = True
+        assert not begin(arrival("call_2"), nobody)
+        assert story.tool.executions.total() == 1
+
+
+@in_virtual_time
+async def test_begun_call_that_turns_out_to_be_anothers_is_joined_with_the_patience_it_came_with() -> None:
+    """The ledger says so after a while; what its caller waits for is a matter of its own task from there on."""
+    async with world() as story:
+        story.tool.usual = Answers(after_s=40)
+        first = story.b.ask(arrival(policy=replace(POLICY, timeouts=Timeouts(upstream_ms=90_000, hold_ms=30_000))))
+        await until(3)
+        answer = await story.a.answer(arrival())
+        assert told(answer) == IN_FLIGHT
+        assert 33 <= now() < 33.05
+        await first
+        assert story.tool.executions.total() == 1
+
 
 # -- patience --------------------------------------------------------------------------------------------------------
 

@@ -18,10 +18,10 @@ from tests.proxy.world import POLICY, arrival
 async def test_patience_is_the_callers_within_the_policys() -> None:
     """A caller that says nothing waits for its own forward to the end, and for others' as long as the policy holds."""
     look = START_S + LOOK_S
-    assert patience_of(arrival()) == Patience(None, START_S + 30, look)
-    assert patience_of(arrival(patience_s=5)) == Patience(START_S + 5, START_S + 5, look)
-    assert patience_of(arrival(patience_s=90)) == Patience(START_S + 90, START_S + 30, look)
-    assert patience_of(replace(arrival(), deferrable=True)) == Patience(START_S + 30, START_S + 30, look)
+    assert patience_of(arrival(), START_S) == Patience(None, START_S + 30, look)
+    assert patience_of(arrival(patience_s=5), START_S) == Patience(START_S + 5, START_S + 5, look)
+    assert patience_of(arrival(patience_s=90), START_S) == Patience(START_S + 90, START_S + 30, look)
+    assert patience_of(replace(arrival(), deferrable=True), START_S) == Patience(START_S + 30, START_S + 30, look)
 
 
 @pytest.mark.fault(2)

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from ledger import records
@@ -72,6 +72,22 @@ def arrival(
     )
 
 
+async def guarded(guard: Guard, asked: Arrival) -> Answer:
+    """Answer an attempt as the data port has it answered."""
+    told: asyncio.Future[Answer | Coroutine[Any, Any, Answer]] = asyncio.get_running_loop().create_future()
+
+    def tell(given: Answer | Coroutine[Any, Any, Answer]) -> None:
+        if not told.done():
+            told.set_result(given)
+        elif not isinstance(given, Answer):
+            given.close()  # whoever asked has been cancelled
+
+    if not guard.begin(asked, tell):
+        return await guard.call(asked)
+    given = await told
+    return given if isinstance(given, Answer) else await given
+
+
 class Process:
     """One process of the proxy: works, guard and leases over its own view of the store."""
 
@@ -95,7 +111,7 @@ class Process:
 
     def ask(self, asked: Arrival | None = None) -> asyncio.Task[Answer]:
         """Let a request arrive; the task ends with its answer."""
-        task = asyncio.get_running_loop().create_task(self.guard.call(asked or arrival()))
+        task = asyncio.get_running_loop().create_task(guarded(self.guard, asked or arrival()))
         self._asked.append(task)
         return task
 

@@ -37,8 +37,9 @@ def plain(body: bytes) -> Answer:
 
 
 class House:
-    """Answers with the target. `/later/…` waits for `go`; `/big/…` is a megabyte, `/huge` twenty; `/body` tells of the
-    body, `/deaf` does not look at it; `/fail` fails at once, and `/half` when its answer has begun."""
+    """Answers with the target. `/later/…` waits for `go`; `/off/…` is put off until the test goes on with it; `/big/…`
+    is a megabyte, `/huge` twenty; `/body` tells of the body, `/deaf` does not look at it; `/fail` fails at once, and
+    `/half` when its answer has begun."""
 
     def __init__(self, log: Log) -> None:
         self.seen: list[str] = []
@@ -47,6 +48,7 @@ class House:
         self.hung_up = asyncio.Event()
         self.go = asyncio.Event()
         self.reached = asyncio.Event()
+        self.put_off: list[Request] = []
         self.server = Server(self.serve, log, self.refused.append)
 
     def serve(self, request: Request) -> Coroutine[Any, Any, None] | None:
@@ -57,6 +59,10 @@ class House:
                 return self._later(request)
             case "body":
                 return self._body(request)
+            case "off" if not request.put_off and request not in self.put_off:
+                request.put_off = True
+                self.put_off.append(request)
+                self.reached.set()
             case "fail":
                 raise KeyError("a secret")
             case "refused":
@@ -134,6 +140,57 @@ async def test_answers_come_in_the_order_of_their_requests(house: Given) -> None
     assert inside.seen == ["/1", "/later/2"]
     inside.go.set()
     await read(reader, answered(b"/later/2"), answered(b"/3"), answered(b"four"), answered(b"/5"))
+
+
+@pytest.mark.fault(16)
+async def test_request_that_was_put_off_is_answered_in_its_turn(house: Given) -> None:
+    """At once when it goes on, or in a task; what came behind it waits in either case."""
+    inside, connect = house
+    reader, writer = await connect()
+    writer.write(get("/off/1") + get("/off/2") + get("/3"))
+    await inside.reached.wait()
+    assert inside.seen == ["/off/1"]
+    (first,) = inside.put_off
+    first.caller.go_on(first, inside.serve)
+    await read(reader, answered(b"/off/1"))
+    _, second = inside.put_off
+    second.caller.go_on(second, inside._later)
+    assert not inside.put_off[1].put_off
+    inside.go.set()
+    await read(reader, answered(b"/off/2"), answered(b"/3"))
+
+
+async def test_fault_of_ours_in_what_was_put_off_ends_the_connection(house: Given) -> None:
+    """With a 500, as one that shows at once."""
+    inside, connect = house
+    reader, writer = await connect()
+    writer.write(get("/off/1") + get("/next"))
+    await inside.reached.wait()
+
+    def fails(request: Request) -> None:
+        raise KeyError(request)
+
+    inside.put_off[0].caller.go_on(inside.put_off[0], fails)
+    assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+    assert "/next" not in inside.seen
+
+
+@pytest.mark.parametrize("how", ["at once", "in a task"])
+async def test_caller_of_what_was_put_off_hangs_up(house: Given, how: str) -> None:
+    """Its connection is remembered until the request is done with, and no longer; the answer goes nowhere."""
+    inside, connect = house
+    _, writer = await connect()
+    writer.write(get("/off/1"))
+    await inside.reached.wait()
+    (request,) = inside.put_off
+    writer.transport.abort()
+    while request.caller.transport is not None:
+        await inside.server._change()
+    assert len(inside.server._connections) == 1
+    request.caller.go_on(request, inside.serve if how == "at once" else inside._later)
+    inside.go.set()
+    while inside.server._connections:
+        await inside.server._change()
 
 
 @pytest.mark.fault(16)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from proxy.inbound.head import read_head
-from proxy.inbound.request import CONTINUE, Request
+from proxy.inbound.request import CONTINUE, Request, Serve
 from proxy.rehearsal.wire import Wire
 
 
@@ -29,6 +29,10 @@ class Calling:
 
     async def drained(self) -> None:
         """It takes everything."""
+
+    def go_on(self, request: Request, serve: Serve) -> None:
+        """Nothing is put off here."""
+        raise NotImplementedError
 
     @property
     def got(self) -> bytes:
