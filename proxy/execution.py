@@ -130,7 +130,8 @@ class Execution(Joint):
 
     async def _forward(self) -> None:
         await self._attempt()
-        await self._pursue()
+        if not self.ended:
+            await self._pursue()
         if self.first_caller_gone():
             self.works.metrics.caller_gone.labels(self.arrival.policy.tool).inc()
             self._let_go_of_stream()
