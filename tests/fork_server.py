@@ -32,6 +32,8 @@ PRELOADED = (
 )  # fmt: skip
 REQUEST_BYTES_MAX = 1 << 20
 PR_SET_PDEATHSIG = 1
+FORKS = hasattr(os, "pidfd_open")
+"""Elsewhere than on Linux each process is started anew."""
 
 
 class Forked:
@@ -75,6 +77,9 @@ class Forked:
         return self.returncode
 
 
+Process = Forked | subprocess.Popen[bytes]
+
+
 def forked(
     run: str,
     arguments: Sequence[str],
@@ -83,9 +88,14 @@ def forked(
     environment: Mapping[str, str],
     stdout: IO[bytes],
     stderr: IO[bytes],
-) -> Forked:
+) -> Process:
     """Start a process that runs the Python text `run`, with these arguments. Its standard input is empty."""
-    ours, theirs = socket.socketpair()
+    if not FORKS:
+        command = [sys.executable, "-c", run, *arguments]
+        return subprocess.Popen(
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        )
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # pid and exit code are a message each
     with theirs:
         request = json.dumps([run, list(arguments), str(cwd), dict(environment)]).encode()
         socket.send_fds(_server(), [request], [stdout.fileno(), stderr.fileno(), theirs.fileno()])
@@ -122,7 +132,7 @@ def _server() -> socket.socket:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_BYTES_MAX)
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.fork_server", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()], cwd=ROOT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         _servers[os.getpid()] = ours
@@ -135,15 +145,19 @@ def _end(process: subprocess.Popen[bytes], way: socket.socket) -> None:
     process.wait()
 
 
-def die_with_parent() -> None:
-    """Have this process killed with the one that started it: a test run that is killed takes its processes along."""
+def die_with(parent: int) -> None:
+    """Have this process killed with `parent`, which started it: a test run that is killed takes its processes along
+    (prctl(2); elsewhere than on Linux it does not)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has died already, which nobody tells us any more
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def serve(way: socket.socket) -> Callable[[], None]:
     """Fork what is asked for. Returns only in what was forked, with what to do there, or when nobody asks any more."""
     waited: dict[int, tuple[int, socket.socket]] = {}
+    ourselves = os.getpid()
     while True:
         for ready in select.select([way.fileno(), *waited], [], [])[0]:
             if ready != way.fileno():
@@ -162,6 +176,7 @@ def serve(way: socket.socket) -> Callable[[], None]:
                     other[1].close()
                 way.close()
                 os.close(told)
+                die_with(ourselves)
                 return _become(request, out, err)
             end = socket.socket(fileno=told)
             end.send(b"%d" % pid)
@@ -172,7 +187,6 @@ def serve(way: socket.socket) -> Callable[[], None]:
 
 def _become(request: bytes, out: int, err: int) -> Callable[[], None]:
     run, arguments, folder, environment = json.loads(request)
-    die_with_parent()
     for descriptor, standard in ((out, 1), (err, 2)):
         os.dup2(descriptor, standard)
         os.close(descriptor)
@@ -184,7 +198,7 @@ def _become(request: bytes, out: int, err: int) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    die_with(int(sys.argv[2]))
     for module in PRELOADED:
         importlib.import_module(module)
     serve(socket.socket(fileno=int(sys.argv[1])))()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fork_server import Forked, forked
+from tests import fork_server
+from tests.fork_server import Process, forked
 from tests.proxy.processes import until
 from tests.tracked import ROOT
 
@@ -25,7 +26,7 @@ sys.exit(3)
 SLEEP = "import time\ntime.sleep(600)"
 
 
-def start(folder: Path, name: str, run: str, *arguments: str) -> Forked:
+def start(folder: Path, name: str, run: str, *arguments: str) -> Process:
     """Start it, with its output in a file of that name."""
     with (folder / name).open("wb") as out, (folder / f"{name}.err").open("wb") as err:
         return forked(run, arguments, cwd=folder, environment={"ONLY": "this"}, stdout=out, stderr=err)
@@ -43,8 +44,27 @@ def test_process_has_what_it_was_given_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "first.err").read_text() == "no\n"
 
 
-def test_end_is_told_once_it_has_come(tmp_path: Path) -> None:
+def test_process_is_started_where_none_can_be_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on Linux: it costs more, and is the same."""
+    monkeypatch.setattr(fork_server, "FORKS", False)
+    process = start(tmp_path, "out", TELL, "a", "b c")
+    assert isinstance(process, subprocess.Popen)
+    assert process.wait(60) == 3
+    arguments, folder, environment, given, *_ = json.loads((tmp_path / "out").read_text())
+    assert (arguments, folder, environment["ONLY"], given) == (["a", "b c"], str(tmp_path), "this", "")
+
+
+def test_process_that_ends_at_once_is_told_of_in_two_messages(tmp_path: Path) -> None:
+    """Its pid, and how it ended: neither is taken for a part of the other."""
+    processes = [start(tmp_path, "out", f"import os\nos._exit({code})") for code in range(50)]
+    assert [process.wait(60) for process in processes] == list(range(50))
+    assert len({process.pid for process in processes}) == 50
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_end_is_told_once_it_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forks: bool) -> None:
     """Not before; a signal by its number below 0, and again when it is asked for again."""
+    monkeypatch.setattr(fork_server, "FORKS", forks)
     process = start(tmp_path, "out", SLEEP)
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):

@@ -7,27 +7,21 @@ A socket in a private folder cannot collide with anything, and keeps its address
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from tests.fork_server import die_with
 from tests.redis_server import START_S, STOP_S, held_port
-
-PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """A test run that is killed takes its servers with it (prctl(2); elsewhere than on Linux it does not)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class RedisServer:
@@ -52,7 +46,10 @@ class RedisServer:
     def start(self) -> None:
         """Start the server and return once it answers."""
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=_die_with_parent)  # noqa: PLW1509 -- one system call, no locks
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log,
+                preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 -- two system calls, no locks
+            )  # fmt: skip
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(redis.ConnectionError):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tests.fork_server import Forked, forked
+from tests.fork_server import Process, forked
 from tests.tracked import ROOT
 
 STOP_S = 40.0
@@ -33,8 +33,8 @@ HASTY_MS, PATIENT_MS = 1_000, 10_000
 
 BOOT = f"""
 import os
-from tests.fork_server import die_with_parent
-die_with_parent()
+from tests.fork_server import die_with
+die_with(os.getppid())
 from ledger.stores.open import open_store
 open_store.__kwdefaults__["deadline_ms"] = int(os.environ.get("{DEADLINE}", {HASTY_MS}))
 import proxy.watch
@@ -68,7 +68,7 @@ class Proxy:
     it hears of what others do when it is told, or not at all. `fresh`: it is not forked, so its command line is its
     own."""
 
-    process: Forked | subprocess.Popen[bytes]
+    process: Process
 
     def __init__(
         self, folder: Path, *arguments: str, within: Sequence[str] = (), deadline_ms: int = HASTY_MS,
