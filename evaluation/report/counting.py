@@ -41,8 +41,7 @@ class Counted(Struct):
     sums       of everything that is counted by user, see `figures.RATES` for what there is.
     timed      the time of each turn that was sent, infinite for one that did not end, and its user's place.
     steps      how many steps each run of a turn had, as `steps[n]` turns with n.
-    moved      the effects that turns ask for which were sent to a second region as well.
-    movers     these turns.
+    movers     turns that were sent to a second region as well.
     plan_from  whether the orchestrator's plan is that of the API's calls, or what the trace lets one expect.
     """
 
@@ -55,7 +54,6 @@ class Counted(Struct):
     clusters: Clusters = field(default_factory=lambda: Clusters(0, 0, 0, None, 0))
     samples: tuple[SampleTold, ...] = ()
     plan_from: Literal["calls", "trace"] = "trace"
-    moved: Counter[Identity] = field(default_factory=Counter)
     movers: set[str] = field(default_factory=set)
     statuses: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
@@ -70,11 +68,10 @@ def count(directory: Path, share: Share, *, window_s: float, seed: int) -> Count
     calls = directory / records.CALLS
     planned, told, two_regions = share.plan, None, set[str]()
     if calls.exists():
-        asked = list(records.read_lines(calls, Call))
-        planned, told = _count_calls(counted, asked)
-        two_regions = {call.run_id for call in asked if call.turn in counted.movers}
+        planned, told, two_regions = _count_calls(counted, records.read_lines(calls, Call))
     effects = list(effects_in(directory / records.EFFECTS))
-    attribute(counted.sums, share, observed(effects), planned, told, counted.moved)
+    moved = Counter(effect for turn in counted.movers for effect in share.turns[turn].planned())
+    attribute(counted.sums, share, observed(effects), planned, told, moved)
     _count_executions(counted, effects, two_regions)
     _count_clusters(counted, effects, window_s)
     counted.samples = told_by_samples(effects, share.meant, seed)
@@ -96,7 +93,6 @@ def _count_outcomes(counted: Counted, path: Path) -> None:
             told = f"{outcome.turn!r} is no turn of this environment's"
             raise BadLine(f"{path}: turn: {told}: put back the trace that was replayed, or replay anew")
         if outcome.moved:
-            counted.moved.update(turn.planned())
             counted.movers.add(turn.id)
         if is_resent(turn):
             continue
@@ -127,10 +123,13 @@ def _count_steps(counted: Counted, steps: Iterable[Step]) -> None:
     counted.steps = Counter(of_turn.values()) + Counter({0: max(without, 0)})
 
 
-def _count_calls(counted: Counted, calls: Iterable[Call]) -> tuple[Counter[Identity], Counter[Identity]]:
-    """Return what was planned, and of which of these effects the run was told that there is a result."""
-    planned, told = Counter[Identity](), Counter[Identity]()
+def _count_calls(counted: Counted, calls: Iterable[Call]) -> tuple[Counter[Identity], Counter[Identity], set[str]]:
+    """Return what was planned, of which of these effects the run was told that there is a result, and the runs of turns
+    that were sent to a second region as well."""
+    planned, told, two_regions = Counter[Identity](), Counter[Identity](), set[str]()
     for call in calls:
+        if call.turn in counted.movers:
+            two_regions.add(call.run_id)
         identity = counted.share.writes.get((call.tool, call.payload_hash))
         if identity is None:
             continue
@@ -140,7 +139,7 @@ def _count_calls(counted: Counted, calls: Iterable[Call]) -> tuple[Counter[Ident
         user = user_of(identity.tenant, identity.user)
         counted.sums["unknown"][user] += call.output_outcome == "unknown"
     counted.plan_from = "calls"
-    return planned, told
+    return planned, told, two_regions
 
 
 def _count_executions(counted: Counted, effects: list[Effect], two_regions: Container[str]) -> None:
