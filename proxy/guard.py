@@ -219,7 +219,7 @@ class Guard:
             why = "its record cannot be read by this version"
             return answer.unknown(Kind.UNKNOWN, why, operation, can_end=False, state="unreadable")
         if record is None:
-            return _from_nothing(operation, execution)
+            return _from_nothing(operation, execution, forgot=self._works.forgot)
         if record.fingerprint != arrival.fingerprint:
             return self._key_reused(arrival, record.fingerprint)
         match record:
@@ -291,10 +291,10 @@ def _patience(arrival: Arrival) -> Patience:
     return patience_of(arrival, asyncio.get_running_loop().time())
 
 
-def _from_nothing(operation: str, joint: Joint) -> Answer | Other | None:
+def _from_nothing(operation: str, joint: Joint, *, forgot: bool) -> Answer | Other | None:
     """Answer where no record stands: nobody could ask the store, or the effect is another's, or the key may be had."""
     if joint.store_down:
-        return answer.refusal(Kind.STORE_UNAVAILABLE, joint.store_down, operation)
+        return answer.refusal(Kind.STORE_FORGOT if forgot else Kind.STORE_UNAVAILABLE, joint.store_down, operation)
     return Other(joint.effect_of, alias=False) if joint.effect_of else None
 
 

@@ -79,6 +79,7 @@ class Heartbeat:
         before, self._refusing_ms = self._refusing_ms, refusing_ms
         works = self._works
         works.refusing = LOST.format(left=_shown(refusing_ms)) if refusing_ms else ""
+        works.forgot = refusing_ms > 0
         if refusing_ms > before:  # a refusal only ever gets shorter: memory was lost, for the first time or again
             works.replays.clear()
             works.metrics.store_memory_lost.set(1)

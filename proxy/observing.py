@@ -190,7 +190,7 @@ class Observer:
 
     def judge(self, arrival: Arrival) -> asyncio.Task[str]:
         """Let a shadow of a request arrive; the task ends with what would have been done about it."""
-        self.shadow.refusing = self._works.refusing
+        self.shadow.refusing, self.shadow.forgot = self._works.refusing, self._works.forgot
         loop = asyncio.get_running_loop()
         if self._renewing is None or self._renewing.done():
             self._renewing = loop.create_task(self._renew())

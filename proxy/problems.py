@@ -70,6 +70,9 @@ class Kind(enum.Enum):
     STORE_UNAVAILABLE = Problem(
         "store-unavailable", 503, "The ledger cannot be relied on just now; nothing was forwarded",
         "same-key", False, "proxy_internal_error", sdk_retry=True, retry_after_s=1)
+    STORE_FORGOT = Problem(
+        "store-unavailable", 503, "The ledger has forgotten calls that may be under way; nothing was forwarded",
+        "same-key", False, "proxy_internal_error", sdk_retry=True, retry_after_s=30)
     DENIED = Problem("denied", 403, "The tool is not launched here", "never", False, "http_request_denied")
     NOT_EXECUTED = Problem(
         "not-executed", 409, "The call was not executed; its key is free",

@@ -64,6 +64,8 @@ class Works:
         self.stopping = False
         self.refusing = ""
         """Why nothing may be claimed just now, empty if it may (`proxy.heartbeat`)."""
+        self.forgot = False
+        """That is because the store lost memory: it lasts for minutes, or until an operator ends it."""
         self.replays = Replays(clock)
         self.wakeups = wakeups or Wakeups()
         self.outbox = Outbox(self._deliver, metrics, log)

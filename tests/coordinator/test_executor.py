@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from coordinator.exchange import Lost, NotSent, Replied
 from coordinator.executor import NOT_YET_S, RETRIES_MAX, RETRY_AFTER_S_MAX, Executor
 from coordinator.tools import Ask, Told
+from proxy.problems import Kind, headers
 from tests.coordinator.scripted_exchange import Answer, ScriptedExchange, problem, reply
 from tests.proxy.virtual import in_virtual_time, now
 
@@ -125,6 +126,14 @@ async def test_who_goes_on_refusing_for_now_is_believed_in_the_end(pause_s: int)
     assert told.tries >= 8
     told, _ = await called(refused, within_s=0.1)
     assert (told.verdict, told.tries) == ("refused", 1)
+
+
+@in_virtual_time
+async def test_refusal_that_does_not_pass_by_itself_is_told_at_once() -> None:
+    """A ledger that lost its memory refuses for minutes, and says so: nobody keeps a place among the calls for that."""
+    forgot = dict(headers(Kind.STORE_FORGOT, 0))
+    told, _ = await called(problem("store-unavailable", 503, retry_after=int(forgot[b"Retry-After"])), DONE)
+    assert (told.verdict, told.problem, told.tries) == ("refused", "store-unavailable", 1)
 
 
 @in_virtual_time

@@ -12,7 +12,7 @@ from policies.model import MINUTE_MS
 from proxy.heartbeat import NOT_ASKED, PERIOD_S, REFUSE_MS_MIN, Heartbeat
 from tests.proxy.scripted import Answers
 from tests.proxy.virtual import in_virtual_time, settled
-from tests.proxy.world import POLICY, Process, World, arrival, told, world
+from tests.proxy.world import POLICY, Process, World, arrival, field, told, world
 
 EXECUTED = (200, "", "executed")
 REFUSED = (503, "store-unavailable", "refused")
@@ -50,6 +50,7 @@ async def test_flush_is_noticed_by_every_process_and_writes_are_refused_for_a_qu
             answer = await process.answer()
             assert told(answer) == REFUSED
             assert "accept-store-loss" in json.loads(answer.body)["detail"]
+            assert field(answer, "Retry-After") == "30"  # it does not pass by itself soon
             assert process.count("holdfast_store_memory_lost") == 1
             assert len(process.events("store.memory-lost")) == 1
         await asyncio.sleep(REFUSE_MS_MIN / 1_000 - 60)
