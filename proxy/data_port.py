@@ -1,7 +1,7 @@
 """The data port: from an HTTP request to a guarded call, a pass-through or a refusal, and one log line for each.
 
 `proxy.inbound` reads requests and refuses what is none. What can be answered from memory is, within the call that its
-last byte came with; everything else gets a task.
+last byte came with. The caller of a new call waits for the call's own task; every other caller that waits has one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from proxy.arrival import Arrival
 from proxy.attach import Attaching
 from proxy.fields import Incoming, is_json, without_respond_async
 from proxy.forward import Lost, Origin, Outbound
-from proxy.guard import Guard
+from proxy.guard import Guard, Look
 from proxy.inbound.head import Line
 from proxy.inbound.request import Request
 from proxy.keyed import with_key
@@ -198,11 +198,12 @@ class DataPort:
     def _begin(self, request: Request, ruled: Ruled, told: Told, arrival: Arrival) -> Coming | None:
         """Put the request off until its call has ended, if it can be begun at once."""
 
-        def tell(given: Answer | Coming) -> None:
+        def answered(look: Look) -> Coroutine[Any, Any, None] | None:
+            given = look()
             timed = _timely(ruled, given) if isinstance(given, Answer) else self._in_time(ruled, given)
-            request.caller.go_on(request, lambda _: self._give(request, told, timed))
+            return self._give(request, told, timed)
 
-        if self._guard.begin(arrival, tell):
+        if self._guard.begin(arrival, lambda look: request.caller.go_on(request, lambda _: answered(look))):
             request.put_off = True
             return None
         return self._call(ruled, arrival)

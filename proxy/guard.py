@@ -31,7 +31,8 @@ from proxy.works import Works
 LOOKS_MAX = 16
 """Times a caller looks anew because what it waited for had gone; more means that the key changes hands all the time."""
 
-Tell = Callable[[Answer | Coroutine[Any, Any, Answer]], None]
+Look = Callable[[], Answer | Coroutine[Any, Any, Answer]]
+"""Returns the answer to a call that was begun, or what will be one."""
 
 
 class Guard:
@@ -55,11 +56,10 @@ class Guard:
         works.metrics.duplicates_prevented.add(tool, "replayed")
         return given
 
-    def begin(self, arrival: Arrival, tell: Tell) -> bool:
+    def begin(self, arrival: Arrival, tell: Callable[[Look], None]) -> bool:
         """Begin a call that nobody here is at, for a caller that waits as long as it takes; say whether that is so.
 
-        `tell` gets the answer, or what will be one, when there is something to tell: until then the caller costs no
-        task of its own.
+        `tell` is called when there is something to look at: until then the caller costs no task of its own.
         """
         works, operation = self._works, arrival.ref.operation
         if (
@@ -72,14 +72,17 @@ class Guard:
             return False
         execution = Execution(works, arrival)
         came = execution.loop.time()
-        execution.waiters.append(partial(execution.loop.call_soon, self._begun, execution, came, tell))
+        execution.waiters.append(
+            partial(execution.loop.call_soon, tell, partial(self._begun, arrival, execution, came))
+        )
         return True
 
-    def _begun(self, execution: Execution, came: float, tell: Tell) -> None:
-        """Something has changed. As a rule it is the end: the tool has answered."""
-        arrival = execution.arrival
-        ordinary = execution.ended and execution.owned
-        tell(self._to_first(arrival, execution) if ordinary else self.call(arrival, execution, came))
+    def _begun(self, arrival: Arrival, execution: Execution, came: float) -> Answer | Coroutine[Any, Any, Answer]:
+        """Something has changed. As a rule it is the end: the tool has answered. (`execution` may have let go of the
+        request by now, which is what would be sent if the key is to be had after all.)"""
+        if execution.ended and execution.owned:
+            return self._to_first(arrival, execution)
+        return self.call(arrival, execution, came)
 
     async def call(self, arrival: Arrival, begun: Execution | None = None, came: float = 0.0) -> Answer:
         """Answer one keyed call: forwarded at most once, however often it is asked. `begun` is its execution if it has

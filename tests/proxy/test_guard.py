@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +12,7 @@ from ledger.records import Completed
 from policies.model import Limits, Timeouts
 from proxy import waiting
 from proxy.answer import Answer
+from proxy.guard import Look
 from tests.proxy.rows import EXECUTED, IN_FLIGHT, JOINED, OVERLOADED, REPLAYED, UNKNOWN
 from tests.proxy.scripted import Answers, Cuts, Hangs, Refuses
 from tests.proxy.virtual import in_virtual_time, now, until
@@ -22,21 +21,22 @@ from tests.proxy.world import POLICY, arrival, field, outcome, told, world
 # -- without a task --------------------------------------------------------------------------------------------------
 
 
-def given_to_nobody(given: Answer | Coroutine[Any, Any, Answer]) -> None:
+def given_to_nobody(look: Look) -> None:
     """Fail: what was not begun is not told of."""
-    raise AssertionError(given)
+    raise AssertionError(look)
 
 
 @in_virtual_time
 async def test_caller_of_an_ordinary_call_has_no_task() -> None:
     """Beside the call's own: it is answered when that has ended."""
     async with world() as story:
-        given: list[Answer | Coroutine[Any, Any, Answer]] = []
+        given: list[Look] = []
         before = len(asyncio.all_tasks())
         assert story.a.guard.begin(arrival(), given.append)
         assert len(asyncio.all_tasks()) == before + 1
         await until(1)
-        (answer,) = given
+        (look,) = given
+        answer = look()
         assert isinstance(answer, Answer)
         assert told(answer) == EXECUTED
         assert story.tool.executions.total() == 1

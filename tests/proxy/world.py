@@ -25,7 +25,7 @@ from proxy.answer import Answer
 from proxy.arrival import Arrival
 from proxy.books import Books
 from proxy.forward import Origin, Outbound
-from proxy.guard import Guard
+from proxy.guard import Guard, Look
 from proxy.leases import Leases
 from proxy.log import Log
 from proxy.metrics import Metrics
@@ -76,7 +76,8 @@ async def guarded(guard: Guard, asked: Arrival) -> Answer:
     """Answer an attempt as the data port has it answered."""
     told: asyncio.Future[Answer | Coroutine[Any, Any, Answer]] = asyncio.get_running_loop().create_future()
 
-    def tell(given: Answer | Coroutine[Any, Any, Answer]) -> None:
+    def tell(look: Look) -> None:
+        given = look()
         if not told.done():
             told.set_result(given)
         elif not isinstance(given, Answer):
