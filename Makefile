@@ -23,7 +23,7 @@ WORKERS ?= $(shell echo $$((2 * $(CORES))))
 LONGER ?= 20
 PYTEST := $(BIN)/python -m pytest -q
 # What holds of the sources and the pages: `make check` looks, and `make test` need not look again.
-OF_SOURCES := $(addprefix tests/test_,project.py faults.py links.py docs.py)
+OF_SOURCES := $(addprefix tests/,test_project.py test_faults.py $(addprefix docs/test_,commands.py docs.py links.py))
 IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 QUIETLY = log=$(STAMPS)/pip.log; run() { "$$@" >>$$log 2>&1 || { cat $$log >&2; exit 1; }; }; : >$$log; run
@@ -46,7 +46,7 @@ demo: $(STAMPS)/run ## Replay the incident of the two tickets: without Holdfast,
 
 ##@ Working on it
 .PHONY: test
-test: $(STAMPS)/rewritten ## All tests that need nothing but pip (some six minutes on two cores)
+test: $(STAMPS)/rewritten ## All tests that need nothing but pip (some five minutes on two cores)
 	@$(PYTEST) $(IN_PARALLEL) -m "not system" $(addprefix --ignore=,$(OF_SOURCES))
 
 # pytest rewrites the assertions of a test file when it first meets it: half a minute of processor time, that each worker
@@ -75,8 +75,8 @@ chart: $(STAMPS)/dev ## Render the charts over the whole matrix, held against Ku
 	@$(PYTEST) $(IN_PARALLEL) tests/helm
 
 .PHONY: check-system
-check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server, nginx and prometheus, and the wheel in an empty environment
-	@$(PYTEST) $(IN_PARALLEL) -m "system and not history"
+check-system: $(STAMPS)/dev ## Tests that need Debian's redis-server, nginx, prometheus and curl, and the wheel in an empty environment
+	@$(PYTEST) $(IN_PARALLEL) -m "system and not history" $(addprefix --ignore=,$(OF_SOURCES))
 
 .PHONY: check-wheel
 check-wheel: $(STAMPS)/dev ## The wheel installs and runs in an empty environment

@@ -4,6 +4,7 @@ each."""
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -54,7 +55,7 @@ EXCUSED = {
     "cli/runs.py": "one command: tests/cli/test_ops.py",
     "coordinator/account.py": "what the API tells of a run: tests/coordinator/test_api.py",
     "coordinator/backend.py": "a port: tests/coordinator run what stands behind it",
-    "coordinator/metrics.py": "a list, held against docs/coordinator.md by tests/test_docs.py",
+    "coordinator/metrics.py": "a list, held against docs/coordinator.md by tests/docs/test_docs.py",
     "coordinator/problems.py": "a table, held by tests/coordinator/test_api.py",
     "coordinator/requests.py": "what handlers do first: tests/coordinator/test_api.py",
     "coordinator/serving.py": "refusals of the API as a whole: tests/coordinator/test_api.py",
@@ -93,6 +94,7 @@ EXCUSED = {
 """Which files need no test file of their own, and why."""
 
 
+@functools.cache
 def purity(side: str) -> set[str]:
     """Return the pure modules (`source_modules`) or what they must not import (`forbidden_modules`), by the
     contract."""

@@ -23,7 +23,9 @@ from proxy.log import Log
 from proxy.metrics import Metrics
 from proxy.works import Works
 
-LEASE_MS = 15_000
+LEASE_MS = 600_000
+"""Longer than in service: nobody dies in a rehearsal, and to renew every 5 s of hours that pass at once takes long."""
+
 EPOCH_MS = 1_700_000_000_000
 """The wall clock's time at zero of the loop's."""
 

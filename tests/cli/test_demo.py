@@ -6,15 +6,21 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
+import evaluation.demo
+from cli.demo import demo
 from evaluation.address import unused_address
 from evaluation.child import rooms_environment
+from evaluation.demo import Replay
 from evaluation.demo_report import Hands, commands
 
 DEMO = (sys.executable, "-m", "cli.main", "demo")
@@ -45,20 +51,15 @@ def until_group_has_ended(group: int) -> None:
         time.sleep(0.01)
 
 
-async def demo(environment: dict[str, str], *options: str) -> tuple[int | None, str, str]:
-    """Run the demo to its end; return its exit code and what it said on stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *DEMO, *options, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-async def test_demo_shows_two_tickets_and_then_one(environment: dict[str, str], tmp_path: Path) -> None:
+def test_demo_shows_two_tickets_and_then_one(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The tools' audits show two tickets without Holdfast and one with it, and the second attempt got the late one."""
-    code, out, err = await demo(environment, "--speed", "10", "-o", "json")
-    assert code == 0, out + err
-    found = json.loads(out)
+    ended = subprocess.run(
+        [*DEMO, "--speed", "10", "-o", "json"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
     assert sorted(effect["request_id"] for effect in found["direct"]["audit"]) == ["gw_8b91", "gw_8b92"]
     (only,) = found["guarded"]["audit"]
     assert only["request_id"] == "gw_8b91"
@@ -73,12 +74,20 @@ async def test_demo_shows_two_tickets_and_then_one(environment: dict[str, str], 
     ]
     assert found["agent"]["run"]["status"] == "completed"
     assert not list((tmp_path / "tmp").iterdir())
+    tables_are_plain_text(msgspec.json.decode(ended.stdout, type=Replay), monkeypatch)
 
 
-async def test_demo_prints_both_timelines_side_by_side(environment: dict[str, str]) -> None:
-    """Without a terminal the tables are plain text of the width asked for, in the incident's own words."""
-    code, out, err = await demo(environment, "--speed", "20")
-    assert code == 0, out + err
+def tables_are_plain_text(found: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal both timelines stand side by side in the width asked for, in the incident's own words."""
+
+    async def replayed(*_: object) -> Replay:
+        return found
+
+    monkeypatch.setattr(evaluation.demo, "replay", replayed)
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = CliRunner().invoke(demo)
+    out = ended.stdout
+    assert ended.exit_code == 0, out
     assert "\x1b" not in out
     assert "directly" in out
     assert "through holdfast" in out
@@ -139,6 +148,7 @@ async def by_hand(environment: dict[str, str]) -> AsyncIterator[tuple[str, str]]
         await asyncio.to_thread(until_group_has_ended, shell.pid)
 
 
+@pytest.mark.system
 async def test_commands_to_try_by_hand_do_what_is_said(by_hand: tuple[str, str]) -> None:
     """The first curl gives up, the second one gets the first one's ticket, and a Ctrl-C ends what was started."""
     send, again = by_hand

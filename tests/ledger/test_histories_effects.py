@@ -381,7 +381,7 @@ def searched(on: Ground, examples: int) -> None:
 
 def test_no_history_of_effects_on_memory_breaks_the_model() -> None:
     """On the memory store."""
-    searched(OnMemory(), 250)
+    searched(OnMemory(), 150)
 
 
 def test_no_history_of_effects_on_sqlite_breaks_the_model() -> None:

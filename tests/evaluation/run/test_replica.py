@@ -57,11 +57,12 @@ async def test_replica_that_went_comes_back(tmp_path: Path, how: str) -> None:
     await made.go("kill" if how == "kill" else "stop")
     assert states(made) == (False, None)
     assert not running(first)
-    assert made.cpu_s >= 0.15
+    spent_s = made.cpu_s
+    assert spent_s > 0
     await made.start()
     assert states(made) == (True, made.pid)
     assert made.pid != first
-    assert made.cpu_s >= 0.35
+    assert made.cpu_s > 1.4 * spent_s
     second = made.pid
     made.kill()
     assert not running(second)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +19,11 @@ WALK = ROOT / "docs/walkthroughs/unknown.sh"
 PORTS = ("TOOL_PORT", "DATA_PORT", "ADMIN_PORT", "HEALTH_PORT")
 
 
+@pytest.mark.system
 @pytest.mark.fault(55)
 @pytest.mark.parametrize("how", ["probe", "ruling"])
 def test_call_in_the_middle_of_which_the_sidecar_is_killed_is_one_ticket_in_the_end(tmp_path: Path, how: str) -> None:
     """Unknown until the tool, or a person, says what became of it; then the caller has its ticket."""
-    if shutil.which("bash") is None or shutil.which("curl") is None:
-        pytest.skip("the walk-through is for machines with bash and curl")
     command = tmp_path / "holdfast"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cli.main "$@"\n')
     command.chmod(0o755)
