@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import OrderedDict
 
 from msgspec import Struct
 
@@ -46,7 +47,7 @@ class Recall:
     """The calls of late, bounded in bytes; the oldest make room."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
-        self._known: dict[Sign, tuple[Known, int]] = {}
+        self._known: OrderedDict[Sign, tuple[Known, int]] = OrderedDict()
         self._bytes = 0
         self._bytes_max = bytes_max
         self._secret = secrets.token_bytes(16)
@@ -75,7 +76,7 @@ class Recall:
         self._known[sign] = known, weight
         self._bytes += weight
         while self._bytes > self._bytes_max:
-            self._bytes -= self._known.pop(next(iter(self._known)))[1]
+            self._bytes -= self._known.popitem(last=False)[1][1]
 
     def _digest(self, credential: str) -> bytes:
         data = credential.encode("utf-8", "surrogateescape")

@@ -62,7 +62,7 @@ class Replays:
         self._kept[record.operation] = Kept(record, result, self._clock() + retention_ms / 1_000, weight)
         self._bytes += weight
         while self._bytes > self._bytes_max or len(self._kept) > ENTRIES_MAX:
-            self._drop(next(iter(self._kept)))
+            self._bytes -= self._kept.popitem(last=False)[1].weight
 
     def clear(self) -> None:
         """Forget everything: the store has lost memory, and whatever it is taken back to shall be told by all alike."""

@@ -5,6 +5,7 @@ Taking one out could race with another process that believes it registered; a se
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ class Scopes:
 
     def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
         self._ask = ask
-        self._registered: dict[str, ScopeKeys] = {}
+        self._registered: OrderedDict[str, ScopeKeys] = OrderedDict()
 
     def keys(self, scope: str) -> ScopeKeys:
         """Return the keys of `scope`."""
@@ -50,7 +51,7 @@ class Scopes:
         keys = keys_of(scope)
         self._registered[scope] = keys
         if len(self._registered) > CACHED_MAX:
-            del self._registered[next(iter(self._registered))]
+            self._registered.popitem(last=False)
         return keys
 
     async def carry_over(self, line: Line) -> None:

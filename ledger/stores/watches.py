@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from ledger.store import Listener
@@ -19,7 +20,7 @@ class Watches:
     """
 
     def __init__(self, watched_max: int = WATCHED_MAX) -> None:
-        self._watched: dict[str, None] = {}
+        self._watched: OrderedDict[str, None] = OrderedDict()
         self._watched_max = watched_max
         self._listener: Listener | None = None
 
@@ -32,7 +33,7 @@ class Watches:
         self._watched.pop(operation, None)
         self._watched[operation] = None
         if len(self._watched) > self._watched_max:
-            del self._watched[next(iter(self._watched))]
+            self._watched.popitem(last=False)
 
     def tell(self, loop: asyncio.AbstractEventLoop, operations: Iterable[str]) -> None:
         """Have the listener called for those of `operations` that are watched.
