@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+from pathlib import Path
 
 import pytest
 
-from tests.proxy.callers import ask, request
+from proxy.guard import Guard
+from tests.proxy.callers import ask, call, request
+from tests.proxy.door import door
 from tests.proxy.house import House
-from tests.proxy.tools import says
+from tests.proxy.tools import Tool, says
 
 ODD_TARGETS = [
     "/tools/act?a%2Fb=/%41/../x&q=%zz",
@@ -281,3 +285,18 @@ def test_log_line_says_what_happened_and_nothing_that_was_sent(house: House) -> 
     house.ask(run, target="/tools/act", body=b'{"pin":"s3cret-other"}')
     house.proxy.await_line("key.reused", operation=line["operation"])
     assert not [line for line in house.proxy.lines() if "s3cret" in str(line)]
+
+
+async def test_fault_of_ours_while_a_new_call_is_answered_is_told_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, policies: Path, tool: Tool
+) -> None:
+    """The caller has no task of its own that could fail: it gets a 500 all the same, and asks again for what came."""
+    async with door(policies, tool.url) as opened:
+        asked = call("run-1", script=tool.script(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")))
+        with monkeypatch.context() as broken:
+            broken.setattr(Guard, "_to_first", lambda *_: [].pop())
+            first = await asyncio.to_thread(ask, opened.port, asked)
+        again = await asyncio.to_thread(ask, opened.port, asked)
+    assert (first.status, first.problem, first.get("Connection")) == (500, "internal", "close")
+    assert (again.status, again.outcome, again.body) == (200, "replayed", b"ok")
+    assert len(tool.executions("run-1")) == 1
