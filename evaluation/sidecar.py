@@ -37,11 +37,11 @@ async def sidecar(
     ready_s: float,
     name: str = "holdfast-proxy",
     core: int | None = None,
+    policies: Path = POLICIES,
 ) -> AsyncIterator[Sidecar]:
-    """Run a proxy with the shipped policies in front of `upstream`. Raises `ChildDied` when it does not become
-    ready."""
+    """Run a proxy in front of `upstream`. Raises `ChildDied` when it does not become ready."""
     address, health, admin = unused_address(), unused_address(), unused_address()
-    command = [sys.executable, "-m", "cli.main", "proxy", "--policies", str(POLICIES), "--upstream", upstream.url]
+    command = [sys.executable, "-m", "cli.main", "proxy", "--policies", str(policies), "--upstream", upstream.url]
     command += ["--listen", str(address), "--health", str(health), "--admin", str(admin)]
     command += ["--store", store]
     with child(name, command, directory, core=core, environ=rooms_environment()) as process:

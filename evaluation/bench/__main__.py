@@ -29,6 +29,7 @@ from evaluation.bench.startup import Restarts
 from evaluation.bench.systems import NAMES, choose_cores, programs, stand
 from evaluation.bench.workloads import FULL, GUARDED, QUICK, Effort, plan
 from evaluation.child import ChildDied
+from evaluation.sidecar import POLICIES
 
 COLUMNS_PIPED = 140
 DISK = Path("/var/tmp")  # noqa: S108  # a directory of our own is made in it
@@ -36,7 +37,7 @@ DISK = Path("/var/tmp")  # noqa: S108  # a directory of our own is made in it
 nothing."""
 
 
-async def bench(effort: Effort, wanted: tuple[str, ...], directory: Path) -> Report:
+async def bench(effort: Effort, wanted: tuple[str, ...], directory: Path, policies: Path) -> Report:
     """Start everything, measure, and end everything. Raises `ChildDied`, `WrongAnswer`, `TimeoutError`."""
     task = asyncio.current_task()
     assert task is not None
@@ -50,7 +51,10 @@ async def bench(effort: Effort, wanted: tuple[str, ...], directory: Path) -> Rep
         def say(what: str) -> None:
             progress.update(bar, advance=1, description=what, refresh=True)
 
-        async with aiohttp.ClientSession() as session, stand(session, directory, cores, wanted) as standing:
+        async with (
+            aiohttp.ClientSession() as session,
+            stand(session, directory, cores, wanted, policies) as standing,
+        ):
             restarted = sum(system.name in GUARDED for system in standing.systems)
             steps = len(standing.systems) + effort.rounds * (len(plan(standing.systems, 0)) + restarted)
             progress.update(bar, total=steps)
@@ -75,13 +79,15 @@ def main() -> int:
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target was missed")
     parser.add_argument("--systems", default=",".join(NAMES), metavar="A,B", help="of: %(default)s")
     parser.add_argument("--directory", type=Path, default=DISK, help="on the disk that SQLite is to use")
+    parser.add_argument("--policies", type=Path, default=POLICIES, metavar="FOLDER", help="for create_ticket (shipped)")
     arguments = parser.parse_args()
     wanted = tuple(arguments.systems.split(","))
     if unknown := set(wanted) - set(NAMES):
         parser.error(f"no such system: {', '.join(sorted(unknown))}")
+    effort = QUICK if arguments.quick else FULL
     try:
         with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=arguments.directory) as directory:
-            found = uvloop.run(bench(QUICK if arguments.quick else FULL, wanted, Path(directory)))
+            found = uvloop.run(bench(effort, wanted, Path(directory), arguments.policies.resolve()))
     except (ChildDied, WrongAnswer, TimeoutError, aiohttp.ClientError) as error:
         sys.stderr.write(f"the bench gave up: {error}\n")
         return 1

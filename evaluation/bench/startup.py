@@ -42,7 +42,8 @@ class Restarts:
 
     async def _restart(self, standing: System, store: str, number: int) -> None:
         name, label = standing.name, f"restart-{standing.name}-{number}"
-        start = (self._session, self._directory, self._stand.cores.server, self._stand.tool, store)
+        stand = self._stand
+        start = (self._session, self._directory, stand.cores.server, stand.tool, stand.policies, store)
         async with guarded(*start, f"{label}-a") as (system, proxy):
             self._note(name, proxy)
             requests = await self._bench.execute(system, self._keys)

@@ -18,7 +18,7 @@ from evaluation.address import Address, unused_address
 from evaluation.child import Child, answers_200, child, rooms_environment
 from evaluation.procfs import children
 from evaluation.redis_server import redis_command, redis_server, system_path
-from evaluation.sidecar import Sidecar, sidecar
+from evaluation.sidecar import POLICIES, Sidecar, sidecar
 
 READY_S = 20.0
 DIRECT, NGINX, BARE, SQLITE, REDIS = "direct", "nginx", "bare", "sqlite", "redis"
@@ -47,9 +47,11 @@ class System(Struct, frozen=True):
 
 
 class Stand(Struct, frozen=True):
-    """Everything that runs: the tool and the systems in front of it, and why some are missing."""
+    """Everything that runs: the tool and the systems in front of it, Holdfast by `policies`, and why some are
+    missing."""
 
     cores: Cores
+    policies: Path
     tool: Address
     systems: tuple[System, ...]
     missing: dict[str, str]
@@ -64,7 +66,7 @@ def choose_cores() -> Cores:
 
 @contextlib.asynccontextmanager
 async def stand(
-    session: aiohttp.ClientSession, directory: Path, cores: Cores, wanted: tuple[str, ...]
+    session: aiohttp.ClientSession, directory: Path, cores: Cores, wanted: tuple[str, ...], policies: Path = POLICIES
 ) -> AsyncIterator[Stand]:
     """Start the tool and the wanted systems; end them all on the way out. Raises `ChildDied`.
 
@@ -82,26 +84,30 @@ async def stand(
             systems.append(await stack.enter_async_context(_bare(session, directory, cores.server, tool)))
         if SQLITE in wanted:
             store = f"sqlite:///{directory / 'bench.db'}"
-            system, _ = await stack.enter_async_context(guarded(session, directory, cores.server, tool, store, SQLITE))
+            system, _ = await stack.enter_async_context(
+                guarded(session, directory, cores.server, tool, policies, store, SQLITE)
+            )
             systems.append(system)
         redis_url = None
         if REDIS in wanted and (program := redis_server()):
             server, redis_url = await stack.enter_async_context(redis(directory, cores.other, program))
             system, _ = await stack.enter_async_context(
-                guarded(session, directory, cores.server, tool, redis_url, REDIS)
+                guarded(session, directory, cores.server, tool, policies, redis_url, REDIS)
             )
             systems.append(replace(system, store_pids=(server.pid,)))
         elif REDIS in wanted:
             missing[REDIS] = "no redis-server on this machine"
-        yield Stand(cores, tool, tuple(systems), missing, redis_url)
+        yield Stand(cores, policies, tool, tuple(systems), missing, redis_url)
 
 
 @contextlib.asynccontextmanager
 async def guarded(
-    session: aiohttp.ClientSession, directory: Path, core: int, tool: Address, store: str, name: str
+    session: aiohttp.ClientSession, directory: Path, core: int, tool: Address, policies: Path, store: str, name: str
 ) -> AsyncIterator[tuple[System, Sidecar]]:
-    """Start Holdfast with the shipped policies; its system is called `name`. Raises `ChildDied`."""
-    async with sidecar(session, directory, tool, store, ready_s=READY_S, name=f"holdfast-{name}", core=core) as proxy:
+    """Start Holdfast by `policies`; its system is called `name`. Raises `ChildDied`."""
+    async with sidecar(
+        session, directory, tool, store, ready_s=READY_S, name=f"holdfast-{name}", core=core, policies=policies
+    ) as proxy:
         yield System(name, proxy.address, (proxy.process.pid,), (), proxy.health.url), proxy
 
 
