@@ -10,8 +10,9 @@ _COUNT = re.compile(
     r'^holdfast_store_duration_seconds_count\{(?:[^}]*,)?op="(?P<op>[^"]+)"[^}]*\} (?P<count>\S+)$', re.MULTILINE
 )
 
-BACKGROUND = frozenset({"due", "unknowns", "renew"})
-"""Store calls that no request makes: the sweep, the count of unknowns, and leases of forwards that take long."""
+BACKGROUND = frozenset({"beat", "due", "renew", "unknowns"})
+"""Store calls that no request makes: signs of life, the sweep, the count of unknowns, and leases of forwards that take
+long."""
 
 
 def store_calls(exposition: str) -> dict[str, float]:

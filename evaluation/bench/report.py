@@ -144,7 +144,7 @@ def _round_trips(figures: Figures) -> Table:
         outcomes = ", ".join(f"{name} {count / latest.requests:.0%}" for name, count in latest.outcomes.items())
         rows.append((case.workload, TITLES[case.system], f"{total:.2f}", kinds, outcomes or NOT_MEASURED))
     columns = ("workload", "system", "round trips/req", "by kind (last round)", "outcomes (last round)")
-    note = "Counted by the proxy itself; the sweep's and the leases' own calls, which no request makes, are left out."
+    note = "Counted by the proxy itself; what no request makes (signs of life, sweeps, leases) is left out."
     return Table("Store round trips", columns, tuple(rows), note)
 
 

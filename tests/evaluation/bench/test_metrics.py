@@ -24,5 +24,6 @@ def test_counts_are_read_by_operation() -> None:
 
 def test_round_trips_are_the_growth_per_request_without_the_background() -> None:
     """What no request makes is left out, and so is what did not happen."""
-    before, after = {"claim": 2.0, "due": 0.0, "read": 5.0}, {"claim": 12.0, "settle": 10.0, "due": 3.0, "read": 5.0}
+    before = {"claim": 2.0, "due": 0.0, "beat": 1.0, "read": 5.0}
+    after = {"claim": 12.0, "settle": 10.0, "due": 3.0, "beat": 4.0, "read": 5.0}
     assert round_trips(before, after, requests=10) == {"claim": 1.0, "settle": 1.0}
