@@ -19,8 +19,8 @@ ROOMS := $(wildcard policies ledger process proxy coordinator evaluation cli)
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 # Two a core: much of what the tests do is to wait for processes.
 WORKERS ?= $(shell echo $$((2 * $(CORES))))
-# Once is a minute of processor time, so 20 times are twenty, on one core; a hundred would be two hours.
-LONGER ?= 20
+# Once is some 40 s of processor time, so 30 times are twenty minutes, on one core; a hundred would be more than an hour.
+LONGER ?= 30
 PYTEST := $(BIN)/python -m pytest -q
 # What holds of the sources and the pages: `make check` looks, and `make test` need not look again.
 OF_SOURCES := $(addprefix tests/,test_project.py test_faults.py $(addprefix docs/test_,commands.py docs.py links.py))
@@ -46,7 +46,7 @@ demo: $(STAMPS)/run ## Replay the incident of the two tickets: without Holdfast,
 
 ##@ Working on it
 .PHONY: test
-test: $(STAMPS)/rewritten ## All tests that need nothing but pip (some five minutes on two cores)
+test: $(STAMPS)/rewritten ## All tests that need nothing but pip (four to five minutes on two cores)
 	@$(PYTEST) $(IN_PARALLEL) -m "not system" $(addprefix --ignore=,$(OF_SOURCES))
 
 # pytest rewrites the assertions of a test file when it first meets it: half a minute of processor time, that each worker
@@ -92,7 +92,7 @@ dashboard: $(STAMPS)/dev ## The Grafana dashboard as a picture, from a real scra
 	@$(BIN)/python -m evaluation.dashboard --svg build/dashboard.svg
 
 .PHONY: nightly
-nightly: $(STAMPS)/dev ## The image, the charts, an upgrade under load, and the searches, LONGER=20 times as long as in make test
+nightly: $(STAMPS)/dev ## The image, the charts, an upgrade under load, and the searches, LONGER=30 times as long as in make test
 	@if command -v buildah >/dev/null && command -v mmdebstrap >/dev/null; then \
 		$(MAKE) --no-print-directory image; \
 		if [ "$$(id -u)" = 0 ]; then tests/helm/read_only_root.sh $(IMAGE); \

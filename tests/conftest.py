@@ -21,13 +21,14 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
-# A run that failed must fail again when it is repeated: searches are derandomized, but for `make nightly`, which is
-# there to look further. Deadlines are off because a busy machine is not a bug; pytest's own time-out catches hangs.
-settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
+# A run that failed must fail again when it is repeated: searches are derandomized, and short, since they look at the
+# same examples each time; but for `make nightly`, which is there to look further. Deadlines are off because a busy
+# machine is not a bug; pytest's own time-out catches hangs.
+settings.register_profile("default", max_examples=50, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile(
     "longer",
     deadline=None,
-    max_examples=100 * LONGER,
+    max_examples=70 * LONGER,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )

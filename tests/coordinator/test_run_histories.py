@@ -190,7 +190,7 @@ def test_history_of_a_run_keeps_every_promise() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=4_000 if NIGHTLY else 120, stateful_step_count=60 if NIGHTLY else 40,
+            max_examples=4_000 if NIGHTLY else 80, stateful_step_count=60 if NIGHTLY else 40,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

@@ -314,7 +314,7 @@ def compared(there: Ground, on_loop: asyncio.AbstractEventLoop, examples: int) -
     run_state_machine_as_test(
         OnThisGround,
         settings=settings(
-            max_examples=examples * 40 if NIGHTLY else examples,
+            max_examples=examples * 70 if NIGHTLY else examples,
             stateful_step_count=40,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
@@ -332,13 +332,13 @@ def own_loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.mark.timeout(3_600 if NIGHTLY else 60)
 def test_sqlite_answers_as_memory_does(own_loop: asyncio.AbstractEventLoop) -> None:
     """To the millisecond: one clock for both."""
-    compared(SqliteGround(), own_loop, 25)
+    compared(SqliteGround(), own_loop, 15)
 
 
 @pytest.mark.timeout(3_600 if NIGHTLY else 60)
 def test_redis_answers_as_memory_does(own_loop: asyncio.AbstractEventLoop, shared_redis: RedisServer) -> None:
     """Scripts and model agree on every answer."""
-    compared(RedisGround(shared_redis), own_loop, 25)
+    compared(RedisGround(shared_redis), own_loop, 15)
 
 
 @pytest.mark.system
@@ -347,4 +347,4 @@ def test_system_redis_answers_as_memory_does(
     own_loop: asyncio.AbstractEventLoop, shared_system_redis: RedisServer
 ) -> None:
     """The same on Debian's Redis."""
-    compared(RedisGround(shared_system_redis), own_loop, 25)
+    compared(RedisGround(shared_system_redis), own_loop, 15)

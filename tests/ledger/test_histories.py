@@ -363,7 +363,7 @@ def there() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_on_memory_breaks_an_invariant() -> None:
     """Two replicas on the memory store."""
-    searched(MemoryGround(), 60)
+    searched(MemoryGround(), 40)
 
 
 @pytest.mark.fault(55, 57)
@@ -371,7 +371,7 @@ def test_no_history_on_memory_breaks_an_invariant() -> None:
 @pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_on_sqlite_breaks_an_invariant(there: asyncio.AbstractEventLoop) -> None:
     """Two guards over one SQLite file, which really goes to disk."""
-    searched(SqliteGround(there), 12)
+    searched(SqliteGround(there), 8)
 
 
 @pytest.mark.fault(55, 57)
@@ -379,4 +379,4 @@ def test_no_history_on_sqlite_breaks_an_invariant(there: asyncio.AbstractEventLo
 @pytest.mark.timeout(TIMEOUT_S)
 def test_no_history_on_redis_breaks_an_invariant(there: asyncio.AbstractEventLoop, shared_redis: RedisServer) -> None:
     """Two processes' connections to one server, woken by its messages."""
-    searched(RedisGround(there, shared_redis), 12)
+    searched(RedisGround(there, shared_redis), 8)

@@ -381,20 +381,20 @@ def searched(on: Ground, examples: int) -> None:
 
 def test_no_history_of_effects_on_memory_breaks_the_model() -> None:
     """On the memory store."""
-    searched(OnMemory(), 150)
+    searched(OnMemory(), 120)
 
 
 def test_no_history_of_effects_on_sqlite_breaks_the_model() -> None:
     """On a file."""
-    searched(OnSqlite(), 25)
+    searched(OnSqlite(), 15)
 
 
 def test_no_history_of_effects_on_redis_breaks_the_model(shared_redis: RedisServer) -> None:
     """On a server."""
-    searched(OnRedis(shared_redis), 20)
+    searched(OnRedis(shared_redis), 12)
 
 
 def test_no_history_of_effects_on_a_cluster_breaks_the_model() -> None:
     """On three primaries: the keys that are written in one step share a slot."""
     with cluster(any_server()) as nodes:
-        searched(OnCluster(nodes), 10)
+        searched(OnCluster(nodes), 6)

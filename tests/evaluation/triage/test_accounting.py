@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evaluation.triage.account import Account, Finding
 from evaluation.triage.accounting import account_of
+from tests.effort import LONGER
 
 Read = Callable[..., Account]
 
@@ -223,7 +224,7 @@ garbage = st.one_of(
 
 
 @given(lines=st.lists(garbage, max_size=12), ends=st.sampled_from(["\n", "\r\n", "\n\n"]))
-@settings(max_examples=150)
+@settings(max_examples=60 * LONGER)
 def test_no_line_whatsoever_makes_it_fail(lines: list[str], ends: str) -> None:
     """Whatever is in a file, an account comes of it, and it is JSON."""
     with tempfile.NamedTemporaryFile() as file:
@@ -234,7 +235,7 @@ def test_no_line_whatsoever_makes_it_fail(lines: list[str], ends: str) -> None:
 
 
 @given(data=st.binary(max_size=400))
-@settings(max_examples=60)
+@settings(max_examples=30 * LONGER)
 def test_no_bytes_whatsoever_make_it_fail(data: bytes) -> None:
     """The same for what is no text, the beginning of a gzip file included."""
     with tempfile.NamedTemporaryFile() as file:
