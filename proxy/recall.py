@@ -47,6 +47,7 @@ class Recall:
     """The calls of late, bounded in bytes; the oldest make room."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+        # Not a plain dict: that looks for its first from its start each time, past all that has made room before.
         self._known: OrderedDict[Sign, tuple[Known, int]] = OrderedDict()
         self._bytes = 0
         self._bytes_max = bytes_max
